@@ -1,0 +1,71 @@
+"""Logging: structured to the journal under systemd, plain lines on standard error elsewhere.
+
+Fields ride along as ``extra``: ``log.warning("…", extra={"D4_SENSOR": uuid})``. Their names are D4_SENSOR
+(UUID), D4_TYPE (D4 type or meta type), D4_QUEUE, D4_ADDRESS (of a peer) and D4_REASON (of a refusal).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Hashable
+from uuid import UUID
+
+from systemd.journal import JournalHandler
+
+# What an admin may want to match (journalctl MESSAGE_ID=…), one identity per kind of message.
+REFUSED = UUID("6f1c2c7b1d1f4f3c9d0a2b8e5d7a4c11")
+"""A server closed a connection; D4_REASON, D4_SENSOR, D4_ADDRESS say whose and why."""
+
+FIRST_PASSWORD = UUID("0b7f6a3c52d84d2c8f6e1a9c4e3b7d22")
+"""A daemon made the first password of its web page."""
+
+
+def start(name: str) -> None:
+    """Sends all log records of this process where they belong; ``name`` is the daemon's."""
+    handler: logging.Handler
+    if _stderr_is_journal():
+        handler = JournalHandler(SYSLOG_IDENTIFIER=name)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter(f"{name}: %(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def _stderr_is_journal() -> bool:
+    """Whether systemd connected standard error to the journal (systemd.exec(5), $JOURNAL_STREAM)."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        stat = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return (device, inode) == (str(stat.st_dev), str(stat.st_ino))
+
+
+class Repeats:
+    """Lets a message about the same thing through once a minute, and counts those that it held back.
+
+    It remembers at most ``most`` things, so that strangers cannot make it grow.
+    """
+
+    WINDOW = 60.0
+
+    def __init__(self, most: int = 1000) -> None:
+        self._most = most
+        self._seen: dict[Hashable, tuple[float, int]] = {}
+
+    def held_back(self, thing: Hashable) -> int | None:
+        """None: say nothing. Otherwise say it; the number is how often it was held back before."""
+        now = time.monotonic()
+        since, count = self._seen.get(thing, (None, 0))
+        if since is not None and now - since < self.WINDOW:
+            self._seen[thing] = (since, count + 1)
+            return None
+        self._seen.pop(thing, None)
+        if len(self._seen) >= self._most:
+            del self._seen[next(iter(self._seen))]
+        self._seen[thing] = (now, 0)
+        return count
