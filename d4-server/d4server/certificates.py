@@ -1,0 +1,163 @@
+"""The server's own CA and certificate, made where there are none, for a network that has no CA of its own.
+
+``ca.pem`` goes to every sensor; ``tls/ca.key`` never leaves the server and is read only here.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+CA_LIFE = timedelta(days=3650)
+LIFE = timedelta(days=730)
+RENEW = timedelta(days=30)
+"""A certificate that ends sooner than this is made anew."""
+
+
+def ensure(directory: Path, names: list[str]) -> x509.Certificate:
+    """The certificate in ``directory``/tls, made if it is absent, ends soon or lacks one of ``names``.
+
+    Names are host names and addresses. Those of a certificate that is replaced are kept. Raises OSError,
+    and ValueError where a file there is not what its name says.
+    """
+    tls = directory / "tls"
+    tls.mkdir(parents=True, exist_ok=True)
+    ca, ca_key = _ensure_ca(directory / "ca.pem", tls / "ca.key")
+    path = tls / "server.pem"
+    old = x509.load_pem_x509_certificate(path.read_bytes()) if path.exists() else None
+    known = names_of(old) if old is not None else local_names()
+    wanted = list(dict.fromkeys(known + names))
+    if old is not None and wanted == known and old.issuer == ca.subject and not _ends_soon(old):
+        return old
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _issue(wanted, key.public_key(), ca, ca_key)
+    _write(tls / "server.key", _key_pem(key), 0o600)
+    _write(path, _pem(certificate), 0o644)
+    return certificate
+
+
+def local_names() -> list[str]:
+    """What this host is called, as far as it knows itself."""
+    names = [socket.gethostname(), socket.getfqdn(), "localhost", "127.0.0.1", "::1"]
+    return list(dict.fromkeys(names))
+
+
+def names_of(certificate: x509.Certificate) -> list[str]:
+    """The host names and addresses that a certificate is valid for."""
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    dns = names.get_values_for_type(x509.DNSName)
+    return dns + [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 of a certificate, as `openssl x509 -fingerprint -sha256` writes it."""
+    return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+def _ensure_ca(path: Path, key_path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    if path.exists() and key_path.exists():
+        key = serialization.load_pem_private_key(key_path.read_bytes(), None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ValueError(f"{key_path} is not a key that d4-server made")
+        return x509.load_pem_x509_certificate(path.read_bytes()), key
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"D4 CA of {socket.gethostname()}"[:64])])
+    certificate = (
+        _builder(name, name, key.public_key(), CA_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(sign_certificates=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    _write(key_path, _key_pem(key), 0o600)
+    _write(path, _pem(certificate), 0o644)
+    return certificate, key
+
+
+def _issue(
+    names: list[str],
+    key: ec.EllipticCurvePublicKey,
+    ca: x509.Certificate,
+    ca_key: ec.EllipticCurvePrivateKey,
+) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
+    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    return (
+        _builder(subject, ca.subject, key, LIFE)
+        .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(sign_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(authority, critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, life: timedelta
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))  # clocks of sensors differ
+        .not_valid_after(now + life)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _usage(sign_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not sign_certificates,
+        key_cert_sign=sign_certificates,
+        crl_sign=sign_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _ends_soon(certificate: x509.Certificate) -> bool:
+    return certificate.not_valid_after < datetime.now(UTC).replace(tzinfo=None) + RENEW
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    """Replaces a file in one step; it never exists with a mode wider than ``mode``."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(data)
+    draft.chmod(mode)
+    draft.replace(path)

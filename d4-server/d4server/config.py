@@ -1,0 +1,57 @@
+"""/etc/d4/server.conf."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from d4common import config
+from d4common.config import option, section
+from d4common.session import Rules
+
+
+@dataclass(frozen=True)
+class D4:
+    """[d4]: where sensors connect, and what they may send."""
+
+    listen: str = option(config.address, "::", "Address to listen on; :: is IPv4 too.")
+    tls_port: int = option(config.port, "4443", "TCP port.")
+    certificate: Path = option(
+        config.path, "/etc/d4/tls/server.pem", "Certificate in PEM form, the server's own first."
+    )
+    key: Path = option(config.path, "/etc/d4/tls/server.key", "The certificate's private key.")
+    types: frozenset[int] = option(config.integers(1, 254), "1 2 3 4 5 6 7 8 254", "D4 types to accept.")
+    meta_types: tuple[str, ...] = option(
+        config.words,
+        "maltrail ja3-jl d4-telemetry fascia",
+        "What a meta header may say that type 254 holds.",
+    )
+
+    def rules(self) -> Rules:
+        """What a connection is held to."""
+        return Rules(self.types, frozenset(self.meta_types))
+
+    def key_file(self) -> Path:
+        """The key as systemd handed it over (LoadCredential=server.key:…), or where it lies."""
+        credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), "server.key")
+        return credential if credential.exists() else self.key
+
+
+@dataclass(frozen=True)
+class Redis:
+    """[redis]: where records are stored."""
+
+    url: str = option(
+        config.text,
+        "unix:///run/redis-d4/redis-server.sock",
+        "unix:///PATH, redis://HOST:PORT/DB or rediss://HOST:PORT/DB.",
+    )
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """The whole file."""
+
+    d4: D4 = section(D4)
+    redis: Redis = section(Redis)

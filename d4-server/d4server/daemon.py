@@ -1,0 +1,111 @@
+"""`d4-server run`: listens, stores, trims, until it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from functools import partial
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from d4common import config, records, tls
+from d4common.service import Service, end, inherited_sockets
+from d4server.config import ServerConfig
+from d4server.ingest import Ingest
+from d4server.store import Store
+
+log = logging.getLogger(__name__)
+
+SOCKET = "d4"
+"""Name of the socket that systemd holds (FileDescriptorName=)."""
+
+FIRST_QUEUE = "maltrail"
+"""The analyzer queue that exists from the start, and the meta type that it takes."""
+
+TRIM_INTERVAL = 5.0
+STATUS_INTERVAL = 5.0
+"""Seconds."""
+
+
+async def run(files: list[Path], settings: ServerConfig, service: Service) -> None:
+    """The daemon. ``files`` are read again at a reload."""
+    context = tls.server_context(settings.d4.certificate, settings.d4.key_file())
+    redis = records.connect(settings.redis.url)
+    store = Store(redis)
+    ingest = Ingest(redis, store, settings.d4.rules())
+    prepare = partial(records.create_queue, redis, FIRST_QUEUE, FIRST_QUEUE)
+    listening = _sockets(settings)
+    await records.patiently("answer", prepare)
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(work)
+            for work in (store.run(), _trim(redis, settings), _tell_status(ingest, store, service))
+        ]
+        servers = [await ingest.listen(each, context) for each in listening]
+        reload = partial(_reload, files, context, ingest)
+        service.ready(f"Listening on {', '.join(map(_name, listening))}", reload)
+        await service.stopping.wait()
+        for server in servers:
+            server.close()
+        await ingest.close()
+        await store.flushed()
+        for task in tasks:
+            task.cancel()
+
+
+def _reload(files: list[Path], context: ssl.SSLContext, ingest: Ingest) -> str:
+    """Certificate and rules for connections to come; the rest needs a restart, which loses no connection."""
+    try:
+        d4 = config.load(ServerConfig, files).value.d4
+        context.load_cert_chain(d4.certificate, d4.key_file())
+    except (config.ConfigError, OSError) as error:
+        log.error("not reloaded, the old configuration stays: %s", error)
+        return "Reload failed, the old configuration is in force"
+    ingest.rules = d4.rules()
+    return "Reloaded"
+
+
+def _sockets(settings: ServerConfig) -> list[socket.socket]:
+    """What systemd holds for this daemon, or a socket of its own."""
+    inherited = inherited_sockets(SOCKET)
+    if inherited:
+        return inherited
+    address, port = settings.d4.listen, settings.d4.tls_port
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    both = address == "::" and socket.has_dualstack_ipv6()
+    try:
+        return [socket.create_server((address, port), family=family, dualstack_ipv6=both, backlog=1024)]
+    except OSError as error:
+        end(f"cannot listen on {address} port {port}: {error.strerror}")
+
+
+def _name(listening: socket.socket) -> str:
+    host, port, *_ = listening.getsockname()
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _trim(redis: Redis, settings: ServerConfig) -> None:
+    """Frees what every queue has acknowledged; makes the first queue anew if Redis was emptied."""
+    types = [*map(str, sorted(settings.d4.types)), *settings.d4.meta_types]
+    while True:
+        await asyncio.sleep(TRIM_INTERVAL)
+        prepare = partial(records.create_queue, redis, FIRST_QUEUE, FIRST_QUEUE)
+        await records.patiently("answer", prepare)
+        for type in types:
+            await records.patiently("trim", partial(records.trim, redis, type))
+
+
+async def _tell_status(ingest: Ingest, store: Store, service: Service) -> None:
+    while True:
+        await asyncio.sleep(STATUS_INTERVAL)
+        service.status(_status(ingest, store))
+
+
+def _status(ingest: Ingest, store: Store) -> str:
+    return (
+        f"{len(ingest)} connections, {ingest.packets} packets accepted, {store.stored} stored, "
+        f"{ingest.refused.total()} connections refused"
+    )

@@ -1,0 +1,75 @@
+"""Fixtures that several packages' tests share: a real Redis, and certificates."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import redis
+import trustme
+from hypothesis import settings
+from waiting import wait_for
+
+# A machine that is busy with something else is not a failure, and a failure's example is in the output.
+settings.register_profile("d4", deadline=None, database=None)
+settings.load_profile("d4")
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """PEM files: a CA, a certificate of 127.0.0.1 and localhost with its key, and a CA that signed neither."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+    other_ca: Path
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates of this test run."""
+    directory = tmp_path_factory.mktemp("certificates")
+    files = Certificates(*(directory / f"{name}.pem" for name in ("ca", "server", "server-key", "other-ca")))
+    ca = trustme.CA()
+    server = ca.issue_cert("127.0.0.1", "localhost")
+    ca.cert_pem.write_to_path(files.ca)
+    for blob in server.cert_chain_pems:
+        blob.write_to_path(files.certificate, append=True)
+    server.private_key_pem.write_to_path(files.key)
+    trustme.CA().cert_pem.write_to_path(files.other_ca)
+    return files
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Path]:
+    """The Unix socket of a redis-server of this test run, which keeps an append-only file."""
+    # Not under tmp_path: the path of a Unix socket has room for about a hundred bytes.
+    with TemporaryDirectory(prefix="redis-") as name:
+        path = Path(name) / "redis.sock"
+        options = ["--port", "0", "--unixsocket", str(path), "--dir", name, "--appendonly", "yes", "--save", ""]
+        server = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
+        try:
+            wait_for(lambda: accepts(path))
+            yield path
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
+@pytest.fixture
+def redis_socket(redis_server: Path) -> Path:
+    """The Unix socket of a Redis that holds nothing."""
+    with redis.Redis(unix_socket_path=str(redis_server)) as client:
+        client.flushall()
+    return redis_server
+
+
+def accepts(path: Path) -> bool:
+    """Whether somebody listens at this Unix socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
