@@ -1,0 +1,63 @@
+"""/etc/d4/exporter.d/NAME.conf: one file for each instance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from d4common import config
+from d4common.config import Endpoint, option, section
+
+INSTANCES = Path("/etc/d4/exporter.d")
+
+
+@dataclass(frozen=True)
+class Queue:
+    """[queue]: which records."""
+
+    type: str | None = option(config.text, None, "Data type: a D4 type such as 3, or a meta type's name.")
+    queue: str | None = option(config.text, None, "Name or UUID of the analyzer queue.")
+
+    def problems(self) -> Iterator[str]:
+        """Both are needed."""
+        if self.type is None or self.queue is None:
+            yield "must set type and queue"
+
+
+@dataclass(frozen=True)
+class Sink:
+    """[sink]: where to."""
+
+    destination: Endpoint | None = option(config.endpoint(8337), None, "HOST:PORT that takes datagrams.")
+    newline: bool = option(config.boolean, "yes", "Whether a line feed ends each datagram.")
+
+    def problems(self) -> Iterator[str]:
+        """There is no sensible default."""
+        if self.destination is None:
+            yield "must set destination"
+
+
+@dataclass(frozen=True)
+class Redis:
+    """[redis]: where records are stored."""
+
+    url: str = option(
+        config.text,
+        "unix:///run/redis-d4/redis-server.sock",
+        "unix:///PATH, redis://HOST:PORT/DB or rediss://HOST:PORT/DB.",
+    )
+
+
+@dataclass(frozen=True)
+class ExporterConfig:
+    """The whole file."""
+
+    queue: Queue = section(Queue)
+    sink: Sink = section(Sink)
+    redis: Redis = section(Redis)
+
+
+def instance_files(name: str) -> list[Path]:
+    """The file of an instance and its drop-ins in NAME.conf.d."""
+    return config.files_of(INSTANCES / f"{name}.conf")

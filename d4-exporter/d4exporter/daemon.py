@@ -1,0 +1,96 @@
+"""`d4-exporter run NAME`: read a batch from the queue, give it to the sink, acknowledge it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from contextlib import suppress
+from functools import partial
+
+from d4common import records
+from d4common.records import Consumer, Delivery, QueueMissing
+from d4common.service import Service
+from d4exporter.config import ExporterConfig
+from d4exporter.udp import SinkDown, UDPSink
+
+log = logging.getLogger(__name__)
+
+BATCH = 100
+"""Entries of each partition that are taken at once. An entry can hold many records."""
+
+WAIT = 0.5
+"""Seconds that a read waits for new entries, and with that how long a stop may take."""
+
+STOP_TIME = 5.0
+"""Seconds that a stop waits for the batch at hand; what was not acknowledged comes again."""
+
+PAUSE = 1.0
+"""Seconds before a sink that was down, or a queue that was missing, is tried again."""
+
+
+async def run(name: str, settings: ExporterConfig, service: Service) -> None:
+    """The daemon, for instance ``name``."""
+    queue, destination = settings.queue, settings.sink.destination
+    assert queue.type is not None and queue.queue is not None and destination is not None
+    redis = records.connect(settings.redis.url)
+    # The same name after a restart: what this process had not acknowledged comes first then.
+    consumer = Consumer(redis, queue.type, queue.queue, f"{socket.gethostname()}:{name}")
+    sink = UDPSink(destination, settings.sink.newline)
+    exporter = Exporter(consumer, sink, service)
+    service.ready(f"Exporting queue {queue.queue} ({queue.type}) to udp {destination}")
+    async with asyncio.TaskGroup() as group:
+        work = group.create_task(exporter.run())
+        await service.stopping.wait()
+        await asyncio.wait([work], timeout=STOP_TIME)
+        work.cancel()
+    sink.close()
+
+
+class Exporter:
+    """The loop between one queue and one sink."""
+
+    def __init__(self, consumer: Consumer, sink: UDPSink, service: Service) -> None:
+        self.exported = 0
+        """Records that the sink has taken."""
+        self._consumer = consumer
+        self._sink = sink
+        self._service = service
+
+    async def run(self) -> None:
+        """Exports until the service is asked to stop."""
+        while not self._service.stopping.is_set():
+            try:
+                batch = await records.patiently("answer", partial(self._consumer.read, BATCH, WAIT))
+            except QueueMissing as missing:
+                self._service.status(f"Waiting for the analyzer queue {missing}: the server makes it")
+                await self._pause()
+                continue
+            if batch and await self._give(batch):
+                acknowledge = partial(self._consumer.acknowledge, batch)
+                await records.patiently("take acknowledgements", acknowledge)
+                self._service.status(f"{self.exported} records exported, {self._sink.too_long} too long")
+
+    async def _give(self, batch: list[Delivery]) -> bool:
+        """Offers a batch until the sink takes it. False: the service stops before."""
+        lines = [record for delivery in batch for record in delivery.records()]
+        down = False
+        while not self._service.stopping.is_set():
+            try:
+                await self._sink.take(lines)
+            except SinkDown as error:
+                if not down:
+                    log.warning("the sink takes nothing, trying again: %s", error)
+                    self._service.status(f"The sink takes nothing: {error}")
+                down = True
+                await self._pause()
+                continue
+            if down:
+                log.info("the sink takes records again")
+            self.exported += len(lines)
+            return True
+        return False
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._service.stopping.wait(), PAUSE)

@@ -1,0 +1,81 @@
+"""The UDP sink: one datagram for each record."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import Iterable
+
+from d4common.config import Endpoint
+
+log = logging.getLogger(__name__)
+
+MAX_DATAGRAM = 65_507
+"""Bytes that a datagram can hold over IPv4."""
+
+
+class SinkDown(Exception):
+    """The sink did not take the records; they are to be offered again."""
+
+
+class UDPSink:
+    """Sends records to ``destination``, whose name is looked up each time the sink has been down."""
+
+    def __init__(self, destination: Endpoint, newline: bool) -> None:
+        self.too_long = 0
+        """Records that no datagram can hold."""
+        self._destination = destination
+        self._ending = b"\n" if newline else b""
+        self._socket: socket.socket | None = None
+
+    async def take(self, records: Iterable[bytes]) -> None:
+        """Sends each record. Raises SinkDown when any may not have been taken.
+
+        The kernel reports a port where nobody listens at a later send, so nothing counts as taken until
+        the socket has been asked for its error after the last one.
+        """
+        try:
+            connected = self._socket or await self._connect()
+            for record in records:
+                await self._send(connected, record + self._ending)
+            pending = connected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if pending:
+                raise OSError(pending, os.strerror(pending))
+        except OSError as error:
+            self.close()
+            raise SinkDown(f"{self._destination}: {error.strerror or error}") from None
+
+    def close(self) -> None:
+        """Closes the socket; take() opens another."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+
+    async def _connect(self) -> socket.socket:
+        host, port = self._destination.host, self._destination.port
+        loop = asyncio.get_running_loop()
+        family, _, _, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM))[0]
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.connect(address)
+        return self._socket
+
+    async def _send(self, connected: socket.socket, datagram: bytes) -> None:
+        try:
+            connected.send(datagram)
+        except BlockingIOError:
+            await asyncio.get_running_loop().sock_sendall(connected, datagram)
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            self.too_long += 1
+            if self.too_long == 1:
+                log.warning(
+                    "a record of %d bytes fits no datagram (%d bytes at most) and was left out; "
+                    "further ones are only counted",
+                    len(datagram),
+                    MAX_DATAGRAM,
+                )
