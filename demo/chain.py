@@ -1,4 +1,4 @@
-"""The whole chain from this tree, without systemd: a private Redis, certificates and all daemons in one directory.
+"""The whole chain from this tree, without systemd: a private Redis, certificates, daemons in one directory.
 
 Every daemon is the real one, started with ``python3 -m``, and says that it is ready as it would to systemd.
 """
@@ -137,8 +137,8 @@ class Chain:
             f"certificate = {directory}/tls/server.pem\nkey = {directory}/tls/server.key\n",
             "exporter": f"{redis}[queue]\ntype = maltrail\nqueue = maltrail\n"
             f"[sink]\ndestination = 127.0.0.1:{self.udp_port}\n",
-            "collector": f"[udp]\nudp_port = {self.udp_port}\n[web]\nhttp_port = {self.http_port}\nstate_dir = {directory}\n"
-            f"[log]\nlog_dir = {self.events}\n",
+            "collector": f"[udp]\nudp_port = {self.udp_port}\n[log]\nlog_dir = {self.events}\n"
+            f"[web]\nhttp_port = {self.http_port}\nstate_dir = {directory}\n",
             "sensor": f"[d4]\ndestination = 127.0.0.1:{self.tls_port}\nca = {directory}/ca.pem\n",
         }
         for name, text in files.items():

@@ -1,0 +1,52 @@
+# Two commands are all that a visitor needs: `make demo` and `make test`. `make help` lists the rest.
+#
+# Whatever a target needs, it installs with apt first (packaging/dependencies); nothing happens there
+# when all is installed. Everything runs on Debian's own Python.
+
+SHELL := /bin/bash
+PYTHON := /usr/bin/python3
+SOURCES := d4common:d4-sensor:d4-server:d4-exporter:maltrail-collector
+BENCHES := sensor delivery ingest exporter collector
+
+export PYTHONPATH := $(SOURCES):.
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-system build lint bench $(BENCHES:%=bench-%) clean
+
+help: ## list the targets
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+demo: ## the whole chain on a sample capture (ONCE=1 ends by itself; PCAP=file TRAILS=dir for your own)
+	@packaging/dependencies run
+	@$(PYTHON) -m demo.demo $(if $(ONCE),--once) $(if $(PCAP),--pcap "$(PCAP)") $(if $(TRAILS),--trails "$(TRAILS)")
+
+test: ## all tests that this machine can run
+	@packaging/dependencies run test
+	@$(PYTHON) -m pytest
+
+test-system: build ## the packages, installed on machines with a real systemd
+	@packaging/dependencies test system
+	@$(PYTHON) -m pytest tests/system
+
+build: ## the .deb files of this Debian release, with an apt index, into dist/
+	@packaging/dependencies build
+	@packaging/build dist
+
+lint: ## ruff, mypy, shellcheck
+	@packaging/dependencies run test lint
+	build/lint/bin/ruff check .
+	build/lint/bin/ruff format --check .
+	mypy -p d4common -p d4sensor -p d4server -p d4exporter -p maltrailcollector
+	shellcheck -x $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh')
+
+bench: $(BENCHES:%=bench-%) ## every benchmark; one line of JSON per figure
+
+$(BENCHES:%=bench-%): bench-%: ## one benchmark (bench-sensor takes PCAP= and TRAILS=)
+	@packaging/dependencies run test >&2
+	@$(PYTHON) -m bench.$* $(if $(filter sensor,$*),$(if $(PCAP),--pcap "$(PCAP)") $(if $(TRAILS),--trails "$(TRAILS)"))
+
+clean: ## what was built, tested and cached
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name '*.egg-info' -type d -prune -exec rm -rf {} +

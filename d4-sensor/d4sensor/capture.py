@@ -1,0 +1,190 @@
+"""Packets off the wire or out of a file, many at a time.
+
+A batch is what pcapy-ng's ``next_batch`` makes of up to BATCH packets: their bytes one behind the other,
+and four numbers for each. No packet becomes a Python object here.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+import pcapy
+from numpy.typing import NDArray
+
+BATCH = 4096
+"""Packets of one batch, at most."""
+
+POLL_MILLISECONDS = 100
+"""How long the kernel may hold packets back to hand over more of them at once."""
+
+
+class CaptureError(Exception):
+    """A capture that cannot be opened, or cannot be read any further; the message names it."""
+
+
+class Batch(NamedTuple):
+    """Some packets of one capture, in the order in which they were captured.
+
+    ``data`` holds their bytes. ``meta`` has a row for each: the time in seconds and microseconds since the
+    epoch, the offset in ``data``, and the number of bytes captured. ``link`` is libpcap's number for what
+    the bytes begin with (DLT_EN10MB, DLT_LINUX_SLL, ...).
+    """
+
+    data: bytes
+    meta: NDArray[np.uint32]
+    link: int
+
+
+class KernelCounts(NamedTuple):
+    """What the kernel counted since the capture began. ``dropped``: no room in the ring."""
+
+    received: int
+    dropped: int
+    dropped_by_interface: int
+
+
+class CaptureFile:
+    """A capture file being read; see open_file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._source = _open(path)
+        self.link: int = self._source.datalink()
+        self._delivered = 0
+        self._broken = ""
+
+    def read(self) -> Batch | None:
+        """The next packets, or None at the end of the file.
+
+        Raises CaptureError where the file ends inside a packet, once all packets before were returned.
+        """
+        if self._broken:
+            raise CaptureError(f"{self.path}: {self._broken}")
+        try:
+            data, meta = self._source.next_batch(BATCH)
+        except pcapy.PcapError as error:
+            self._broken = str(error)
+            return self._rest() or self.read()
+        self._delivered += len(meta) // _META_SIZE
+        return _batch(data, meta, self.link) if meta else None
+
+    def _rest(self) -> Batch | None:
+        """The packets before the damage that are not delivered yet.
+
+        libpcap's error takes with it the packets that it had already put into the same batch, so the file
+        is read once more, one at a time at the end.
+        """
+        if not os.path.isfile(self.path):
+            return None
+        again = _open(self.path)
+        left = self._delivered
+        while left:
+            left -= len(again.next_batch(min(left, BATCH))[1]) // _META_SIZE
+        packets: list[bytes] = []
+        rows: list[NDArray[np.uint32]] = []
+        size = 0
+        try:
+            while True:
+                data, meta = again.next_batch(1)
+                row = np.frombuffer(meta, dtype=np.uint32).copy()
+                row[2] = size
+                size += len(data)
+                packets.append(data)
+                rows.append(row)
+        except pcapy.PcapError:
+            pass
+        return Batch(b"".join(packets), np.stack(rows), self.link) if rows else None
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._source.close()
+
+
+class Interface:
+    """A network interface being watched; see open_interface."""
+
+    def __init__(self, name: str, source: pcapy.Reader) -> None:
+        self.name = name
+        self._source = source
+        self.link: int = source.datalink()
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when packets wait."""
+        descriptor: int = self._source.getfd()
+        return descriptor
+
+    def read(self) -> Batch | None:
+        """The packets that wait, up to BATCH of them, or None; never blocks.
+
+        Raises CaptureError when the interface has gone away or down.
+        """
+        try:
+            data, meta = self._source.next_batch(BATCH)
+        except pcapy.PcapError as error:
+            raise CaptureError(f"interface {self.name}: {error}") from None
+        return _batch(data, meta, self.link) if meta else None
+
+    def counts(self) -> KernelCounts:
+        """The kernel's own count of what it captured and what it had to drop."""
+        try:
+            return KernelCounts(*self._source.stats())
+        except pcapy.PcapError as error:
+            raise CaptureError(f"interface {self.name}: {error}") from None
+
+    def close(self) -> None:
+        """Stops the capture."""
+        self._source.close()
+
+
+def open_file(path: str) -> CaptureFile:
+    """Opens a capture file of any kind that libpcap reads. Raises CaptureError."""
+    return CaptureFile(path)
+
+
+def open_interface(name: str, snaplen: int, buffer_bytes: int, filter: str = "") -> Interface:
+    """Begins to watch a network interface, or all of them (``any``), in promiscuous mode.
+
+    ``snaplen`` is how many bytes of a packet are kept, ``buffer_bytes`` the size of the kernel's ring,
+    ``filter`` an expression of pcap-filter(7). Raises CaptureError.
+    """
+    try:
+        source = pcapy.create(name)
+        source.set_snaplen(snaplen)
+        source.set_promisc(1)
+        source.set_timeout(POLL_MILLISECONDS)
+        source.set_buffer_size(buffer_bytes)
+        status = source.activate()
+        if status < 0:
+            reason = _REFUSALS.get(status, f"libpcap refuses with status {status}")
+            raise CaptureError(f"interface {name}: {reason}")
+        source.setnonblock(1)
+        if filter:
+            source.setfilter(filter)
+    except pcapy.PcapError as error:
+        raise CaptureError(f"interface {name}: {error}") from None
+    return Interface(name, source)
+
+
+_META_SIZE = 16
+
+# The negative results of pcap_activate(3PCAP) that an administrator can do something about.
+_REFUSALS = {
+    -5: "there is no such interface",
+    -8: "no permission to capture; this needs root or CAP_NET_RAW",
+    -9: "the interface is not up",
+    -11: "no permission for promiscuous mode; this needs root or CAP_NET_RAW",
+}
+
+
+def _open(path: str) -> pcapy.Reader:
+    try:
+        return pcapy.open_offline(path)
+    except pcapy.PcapError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise CaptureError(f"{path}: not a capture file that can be read: {reason}") from None
+
+
+def _batch(data: bytes, meta: bytes, link: int) -> Batch:
+    return Batch(data, np.frombuffer(meta, dtype=np.uint32).reshape(-1, 4), link)

@@ -1,0 +1,159 @@
+"""`d4-sensor run`: interfaces in, events out, until it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from d4common import config
+from d4common.client import Outbox
+from d4common.service import Service, end
+from d4sensor import capture, ship, trails
+from d4sensor.capture import CaptureError, Interface
+from d4sensor.config import Capture, SensorConfig
+from d4sensor.engine import Engine
+from d4sensor.trails import TrailError, Trails
+
+log = logging.getLogger(__name__)
+
+BATCHES = 16
+"""Batches read of an interface before the event loop gets its turn."""
+
+STATUS_INTERVAL = 5.0
+REOPEN_INTERVAL = 5.0
+"""Seconds between attempts to open an interface that went away."""
+
+
+async def run(files: list[Path], settings: SensorConfig, service: Service) -> None:
+    """The daemon. ``files`` are read again at a reload."""
+    engine = Engine(load_trails(settings.trails.path), settings.capture.sensor_name())
+    outbox = ship.outbox()
+    sensor = Sensor(engine, outbox, service)
+    client = ship.client(settings.d4, outbox, sensor.set_connection)
+    async with asyncio.TaskGroup() as group:
+        shipping = group.create_task(client.run())
+        watching = [
+            group.create_task(sensor.watch(name, settings.capture)) for name in settings.capture.interface
+        ]
+        telling = group.create_task(sensor.tell_status())
+        interfaces = ", ".join(settings.capture.interface)
+        ready = f"Watching {interfaces} for {len(engine.trails)} trails"
+        service.ready(ready, lambda: _reload(files, engine))
+        await service.stopping.wait()
+        for task in (*watching, telling):
+            task.cancel()
+        client.stop()
+        await shipping
+    if outbox:
+        log.error("%d events could not be sent before the stop and are lost", len(outbox))
+
+
+def load_trails(paths: Iterable[Path]) -> Trails:
+    """The trails in files and directories; ends the process where there are none."""
+    names = [str(path) for path in paths]
+    try:
+        loaded, problems = trails.load(names)
+    except TrailError as error:
+        end(str(error))
+    report_problems(problems)
+    if not loaded:
+        end(f"no trails in {' '.join(names)}: nothing to look for")
+    return loaded
+
+
+def report_problems(problems: list[trails.Problem]) -> None:
+    """Says which lines hold no trail: the first few, and how many more."""
+    for problem in problems[:10]:
+        log.warning("not a trail: %s", problem)
+    if problems[10:]:
+        log.warning("… and %d lines more", len(problems) - 10)
+
+
+def _reload(files: list[Path], engine: Engine) -> str:
+    """Reads the trails again; the old ones stay where that fails or leaves none."""
+    try:
+        paths = config.load(SensorConfig, files).value.trails.path
+        loaded, problems = trails.load(map(str, paths))
+    except (config.ConfigError, TrailError) as error:
+        log.error("not reloaded, the old trails stay: %s", error)
+        return f"Reload failed, the old {len(engine.trails)} trails are in force"
+    report_problems(problems)
+    if not loaded:
+        log.error("not reloaded, the old trails stay: there are none in %s", " ".join(map(str, paths)))
+        return f"Reload failed, the old {len(engine.trails)} trails are in force"
+    engine.trails = loaded
+    return f"Watching for {len(loaded)} trails"
+
+
+class Sensor:
+    """What is common to all interfaces: one engine, one outbox, one status line."""
+
+    def __init__(self, engine: Engine, outbox: Outbox, service: Service) -> None:
+        self.events = 0
+        """Events since the start."""
+        self._engine = engine
+        self._outbox = outbox
+        self._service = service
+        self._connection = "not connected yet"
+        self._open: list[Interface] = []
+
+    def set_connection(self, state: str) -> None:
+        """Hears what became of the connection to the server."""
+        self._connection = state
+        self._tell()
+
+    async def watch(self, name: str, settings: Capture) -> None:
+        """Watches an interface, and waits for it to come (back) where it is not there."""
+        loop = asyncio.get_running_loop()
+        said = ""
+        while True:
+            try:
+                interface = capture.open_interface(name, settings.snaplen, settings.buffer, settings.filter)
+            except CaptureError as error:
+                if str(error) != said:
+                    log.error("%s; trying again every %.0f s", error, REOPEN_INTERVAL)
+                said = str(error)
+                await asyncio.sleep(REOPEN_INTERVAL)
+                continue
+            if said:
+                log.info("interface %s is being watched", name)
+            said = ""
+            self._open.append(interface)
+            gone: asyncio.Future[CaptureError] = loop.create_future()
+            loop.add_reader(interface.fileno(), self._readable, interface, gone)
+            try:
+                said = str(await gone)
+                log.error("%s", said)
+            finally:
+                loop.remove_reader(interface.fileno())
+                self._open.remove(interface)
+                interface.close()
+
+    async def tell_status(self) -> None:
+        """Keeps the status line fresh."""
+        while True:
+            await asyncio.sleep(STATUS_INTERVAL)
+            self._tell()
+
+    def _readable(self, interface: Interface, gone: asyncio.Future[CaptureError]) -> None:
+        """Judges the packets that wait at an interface."""
+        try:
+            for _ in range(BATCHES):
+                batch = interface.read()
+                if batch is None:
+                    return
+                for event in self._engine.judge(batch):
+                    self.events += 1
+                    self._outbox.put(event.wire())
+        except CaptureError as error:
+            if not gone.done():
+                gone.set_result(error)
+
+    def _tell(self) -> None:
+        dropped = sum(interface.counts().dropped for interface in self._open)
+        self._service.status(
+            f"{self.events} events, {len(self._outbox)} waiting, {self._outbox.dropped} discarded; "
+            f"{dropped} packets dropped by the kernel; {self._connection}"
+        )

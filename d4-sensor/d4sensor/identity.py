@@ -1,0 +1,34 @@
+"""What makes a sensor itself: a UUID and a key, made once, on the host that they are for."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from uuid import uuid4
+
+PATH = Path("/etc/d4/sensor.conf.d/10-identity.conf")
+
+
+def make(path: Path) -> bool:
+    """Writes a new identity to ``path``, for root's eyes only. False if there is one. Raises OSError.
+
+    The key is 256 random bits as 64 hexadecimal digits: text that every D4 server takes as it is.
+    """
+    text = (
+        "# Who this sensor is. Made at its first start: never copy it to another host.\n"
+        "[d4]\n"
+        f"uuid = {uuid4()}\n"
+        f"key = {secrets.token_hex(32)}\n"
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.new")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    try:
+        os.link(draft, path)  # of two that start at once, one wins, with a whole file
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    return True

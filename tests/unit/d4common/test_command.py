@@ -1,0 +1,68 @@
+"""The commands that every daemon has."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from d4common import command, config
+
+
+@dataclass(frozen=True)
+class Sensor:
+    snaplen: int = config.option(config.integer(1, 100), "10", "Most bytes of a payload.")
+
+
+@dataclass(frozen=True)
+class Schema:
+    sensor: Sensor = config.section(Sensor)
+
+
+BROKEN = "[sensor]\nsnaplen = x\nname = y\n"
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    path = tmp_path / "sensor.conf"
+    path.write_text("[sensor]\nsnaplen = 20\n")
+    return path
+
+
+def run(conf: Path, *words: str) -> None:
+    """Runs a command line of a program that has the commands."""
+    parser = argparse.ArgumentParser()
+    command.add_config(parser.add_subparsers(required=True), Schema, lambda arguments: [conf])
+    arguments = parser.parse_args(words)
+    arguments.run(arguments)
+
+
+def test_config_show_prints_what_is_in_force(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(conf, "config", "show")
+    assert capsys.readouterr() == (f"[sensor]\n# {conf}:2\nsnaplen = 20\n", "")
+
+
+def test_config_check_says_nothing_about_a_good_one(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(conf, "config", "check")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("words", [("config", "check"), ("config", "show")])
+def test_broken_configuration_ends_with_all_its_errors(
+    conf: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    conf.write_text(BROKEN)
+    with pytest.raises(SystemExit) as ended:
+        run(conf, *words)
+    output, errors = capsys.readouterr()
+    assert (ended.value.code, output, len(errors.splitlines())) == (1, "", 2)
+    assert f"{conf}:2: [sensor] snaplen = x" in errors and f"{conf}:3: [sensor] has no option name" in errors
+
+
+def test_daemon_gets_the_configuration_or_ends(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.load_or_end(Schema, [conf]) == Schema(Sensor(20))
+    conf.write_text(BROKEN)
+    with pytest.raises(SystemExit, match="1"):
+        command.load_or_end(Schema, [conf])
+    assert len(capsys.readouterr().err.splitlines()) == 2

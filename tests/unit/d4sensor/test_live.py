@@ -1,0 +1,168 @@
+"""Capture on a pair of virtual interfaces, in a network namespace of the test's own."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import frames
+import pytest
+from sensing import trails_of
+
+from d4sensor import capture
+from d4sensor.capture import CaptureError, Interface
+from d4sensor.engine import Engine
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="capturing on an interface needs root")
+
+NAMESPACE = f"d4-test-{os.getpid()}"
+TRAILS = {"203.0.113.5": "bad", "evil.tld": "bad", "2001:db8:bad::1": "bad"}
+BAD = [
+    frames.ping("10.0.0.1", "203.0.113.5"),
+    frames.query("10.0.0.1", "www.evil.tld", frames.AAAA),
+    frames.syn("2001:db8::1", 4000, "2001:db8:bad::1", 443),
+]
+
+
+def ip(command: str, namespace: bool = True) -> None:
+    """Runs ip(8)."""
+    words = ["ip", *(["-n", NAMESPACE] if namespace else []), *command.split()]
+    subprocess.run(words, check=True, capture_output=True, text=True)
+
+
+@contextmanager
+def inside() -> Iterator[None]:
+    """This thread in the namespace."""
+    with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{NAMESPACE}") as there:
+        enter(there.fileno())
+        try:
+            yield
+        finally:
+            enter(home.fileno())
+
+
+def enter(descriptor: int) -> None:
+    """setns(2), which Python has from 3.12 on."""
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, 0):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def veth() -> Iterator[None]:
+    """Two interfaces, left and right, each of which hears what is sent on the other."""
+    try:
+        ip(f"netns add {NAMESPACE}", namespace=False)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no network namespace can be made here: {error}")
+    try:
+        ip("link add left type veth peer name right")
+        for name in ("left", "right"):
+            ip(f"link set {name} addrgenmode none")
+            ip(f"link set {name} up")
+        yield
+    finally:
+        ip(f"netns delete {NAMESPACE}", namespace=False)
+
+
+@contextmanager
+def watching(name: str, filter: str = "") -> Iterator[Interface]:
+    """An interface of the namespace being watched."""
+    with inside():
+        interface = capture.open_interface(name, 2000, 1 << 20, filter)
+    try:
+        yield interface
+    finally:
+        interface.close()
+
+
+def send(*packets: bytes) -> None:
+    """Sends frames on the left."""
+    with inside(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+        sender.bind(("left", 0))
+        for packet in packets:
+            sender.send(packet)
+
+
+def judged(interface: Interface, engine: Engine, count: int) -> list[str]:
+    """The first ``count`` trails that show on an interface."""
+    found: list[str] = []
+    while len(found) < count:
+        readable, _, _ = select.select([interface], [], [], 10)
+        assert readable, f"no more packets within ten seconds of {found}"
+        while (batch := interface.read()) is not None:
+            found += [event.trail for event in engine.judge(batch)]
+    return found
+
+
+def test_events_of_an_interface() -> None:
+    engine = Engine(trails_of(TRAILS), "sensor")
+    with watching("right") as interface:
+        assert interface.link == 1
+        send(*BAD)
+        assert judged(interface, engine, 3) == ["203.0.113.5", "(www).evil.tld", "2001:db8:bad::1"]
+        assert interface.counts().received >= 3
+        assert interface.counts().dropped == 0
+
+
+def test_events_of_all_interfaces() -> None:
+    engine = Engine(trails_of(TRAILS), "sensor")
+    with watching("any") as interface:
+        assert interface.link in (113, 276)
+        send(*BAD)
+        assert judged(interface, engine, 3) == ["203.0.113.5", "(www).evil.tld", "2001:db8:bad::1"]
+
+
+def test_tag_of_a_vlan_arrives_with_its_packet() -> None:
+    engine = Engine(trails_of(TRAILS), "sensor")
+    packet = frames.frame(frames.ip("10.0.0.1", "203.0.113.5", 47, b"x" * 20), [(frames.VLAN, 5)])
+    for name in ("right", "any"):
+        with watching(name) as interface:
+            send(packet)
+            assert judged(interface, engine, 1) == ["203.0.113.5"]
+        engine = Engine(trails_of(TRAILS), "sensor")
+
+
+def test_read_does_not_block_where_nothing_waits() -> None:
+    with watching("right") as interface:
+        assert interface.read() is None
+
+
+def test_filter_lets_through_what_it_names() -> None:
+    with watching("right", "udp") as interface:
+        send(frames.ping("10.0.0.1", "10.0.0.2"), frames.udp("10.0.0.1", 1, "10.0.0.2", 2))
+        assert select.select([interface], [], [], 10)[0]
+        batch = interface.read()
+        assert batch is not None
+        assert len(batch.meta) == 1
+
+
+def test_filter_that_is_none() -> None:
+    with pytest.raises(CaptureError, match="interface right: .*syntax"), watching("right", "no such filter"):
+        pass
+
+
+def test_interface_that_is_down() -> None:
+    ip("link set left down")
+    try:
+        with pytest.raises(CaptureError, match="interface left: the interface is not up"), watching("left"):
+            pass
+    finally:
+        ip("link set left up")
+
+
+def test_interface_that_goes_away() -> None:
+    ip("link add third type veth peer name fourth")
+    ip("link set third up")
+    ip("link set fourth up")
+    with watching("fourth") as interface:
+        ip("link delete third")
+        assert select.select([interface], [], [], 10)[0]
+        with pytest.raises(CaptureError, match="^interface fourth: "):
+            while True:
+                interface.read()
