@@ -6,14 +6,13 @@ Reading the file is part of it, loading the trails is not.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
 from pathlib import Path
 
-import traffic
-
+from bench import traffic
+from bench.figure import show
 from d4sensor import capture, trails
 from d4sensor.engine import Engine
 
@@ -22,30 +21,34 @@ ROUNDS = 3
 
 
 def main() -> None:
-    """Runs the benchmark, on a capture and on trails of its own or on those named."""
+    """Runs the benchmark, on a capture of its own or another, by its own trails and others."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pcap", metavar="FILE", help="judge this capture file")
-    parser.add_argument("--trails", metavar="PATH", help="by the trails in this file or directory")
+    parser.add_argument(
+        "--trails",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="look for the trails in this file or directory too",
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="d4-bench-") as directory:
         pcap = arguments.pcap or str(_generate(Path(directory)))
         own = Path(directory) / "trails.txt"
         own.write_text("\n".join(traffic.trail_lines()))
         start = time.perf_counter()
-        found, _ = trails.load([arguments.trails or str(own)])
+        found, _ = trails.load([*arguments.trails, str(own)])
         loading = time.perf_counter() - start
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         seconds, engine = min((_run(found, pcap) for _ in range(ROUNDS)), key=lambda run: run[0])
-    figure = {
-        "figure": "sensor.offline",
-        "value": round(engine.counts["packets"] / seconds),
-        "unit": "packets/s",
-        "packets": engine.counts["packets"],
-        "events": engine.counts["events"],
+    packets, events = engine.counts["packets"], engine.counts["events"]
+    details = {
+        "packets": packets,
+        "events": events,
         "trails": len(found),
         "loading_seconds": round(loading, 2),
     }
-    print(json.dumps(figure))
+    show("sensor.offline", round(packets / seconds), "packets/s", **details)
 
 
 def _generate(directory: Path) -> Path:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-import frames
+from tests import frames
 
 START = 1_790_000_000
 """Seconds since the epoch of the first packet; a packet follows every two microseconds."""

@@ -50,7 +50,7 @@ def demonstrate(chain: Chain, pcap: Path, trails: list[Path]) -> Counter[str]:
     seen = [essence(line) for line in chain.run("d4sensor", "sensor", *replay).splitlines()]
     expected = EXPECTED.read_text().splitlines() if pcap == SAMPLE and trails == TRAILS else seen
     missing = Counter(expected)
-    tell(f"{pcap.name} through d4-sensor, d4-server, d4-exporter and maltrail-collector: {len(expected)} events")
+    tell(f"{pcap.name} through sensor, server, exporter and collector: {len(expected)} events to come")
     sending = subprocess.Popen(
         chain.command("d4sensor", "sensor", *replay, "--send", "--timestamps", "wallclock"),
         env=environment(),

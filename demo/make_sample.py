@@ -10,8 +10,8 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-import frames
-from frames import AAAA, HTTPS, PTR, QINQ, VLAN, A, client_hello, conversation, dns, request
+from tests import frames
+from tests.frames import AAAA, HTTPS, PTR, QINQ, VLAN, A, client_hello, conversation, dns, request
 
 SAMPLE = Path(__file__).parent / "sample.pcap"
 

@@ -43,7 +43,7 @@ class Redis:
     """[redis]: where records are stored."""
 
     url: str = option(
-        config.text,
+        config.redis_url,
         "unix:///run/redis-d4/redis-server.sock",
         "unix:///PATH, redis://HOST:PORT/DB or rediss://HOST:PORT/DB.",
     )

@@ -16,8 +16,8 @@ from d4exporter.udp import SinkDown, UDPSink
 
 log = logging.getLogger(__name__)
 
-BATCH = 100
-"""Entries of each partition that are taken at once. An entry can hold many records."""
+BATCH = 32
+"""Entries of each partition that are taken at once. An entry holds the records of a whole packet."""
 
 WAIT = 0.5
 """Seconds that a read waits for new entries, and with that how long a stop may take."""
@@ -42,7 +42,8 @@ async def run(name: str, settings: ExporterConfig, service: Service) -> None:
     async with asyncio.TaskGroup() as group:
         work = group.create_task(exporter.run())
         await service.stopping.wait()
-        await asyncio.wait([work], timeout=STOP_TIME)
+        if exporter.busy:
+            await asyncio.wait([work], timeout=STOP_TIME)
         work.cancel()
     sink.close()
 
@@ -53,6 +54,9 @@ class Exporter:
     def __init__(self, consumer: Consumer, sink: UDPSink, service: Service) -> None:
         self.exported = 0
         """Records that the sink has taken."""
+        self.busy = False
+        """Whether a batch is at hand that is not acknowledged yet."""
+        self._missing = False
         self._consumer = consumer
         self._sink = sink
         self._service = service
@@ -63,9 +67,10 @@ class Exporter:
             try:
                 batch = await records.patiently("answer", partial(self._consumer.read, BATCH, WAIT))
             except QueueMissing as missing:
-                self._service.status(f"Waiting for the analyzer queue {missing}: the server makes it")
-                await self._pause()
+                await self._wait_for_queue(missing)
                 continue
+            self._missing = False
+            self.busy = bool(batch)
             if batch and await self._give(batch):
                 acknowledge = partial(self._consumer.acknowledge, batch)
                 await records.patiently("take acknowledgements", acknowledge)
@@ -90,6 +95,14 @@ class Exporter:
             self.exported += len(lines)
             return True
         return False
+
+    async def _wait_for_queue(self, missing: QueueMissing) -> None:
+        """Says once that there is no such queue, which the server or an admin may yet make."""
+        if not self._missing:
+            log.warning("there is no analyzer queue %s yet, waiting for it", missing)
+            self._service.status(f"Waiting for the analyzer queue {missing}")
+        self._missing = True
+        await self._pause()
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):

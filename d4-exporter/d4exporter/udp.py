@@ -29,6 +29,7 @@ class UDPSink:
         """Records that no datagram can hold."""
         self._destination = destination
         self._ending = b"\n" if newline else b""
+        self._attempts = 0
         self._socket: socket.socket | None = None
 
     async def take(self, records: Iterable[bytes]) -> None:
@@ -39,14 +40,17 @@ class UDPSink:
         """
         try:
             connected = self._socket or await self._connect()
+            too_long = 0
             for record in records:
-                await self._send(connected, record + self._ending)
+                if not await self._send(connected, record + self._ending):
+                    too_long += 1
             pending = connected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if pending:
                 raise OSError(pending, os.strerror(pending))
         except OSError as error:
             self.close()
             raise SinkDown(f"{self._destination}: {error.strerror or error}") from None
+        self._count(too_long)
 
     def close(self) -> None:
         """Closes the socket; take() opens another."""
@@ -57,13 +61,17 @@ class UDPSink:
     async def _connect(self) -> socket.socket:
         host, port = self._destination.host, self._destination.port
         loop = asyncio.get_running_loop()
-        family, _, _, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM))[0]
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        # A name may have several addresses, of which only one has somebody listening.
+        family, _, _, _, address = found[self._attempts % len(found)]
+        self._attempts += 1
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.connect(address)
         return self._socket
 
-    async def _send(self, connected: socket.socket, datagram: bytes) -> None:
+    async def _send(self, connected: socket.socket, datagram: bytes) -> bool:
+        """Sends a datagram; False where it is too long to be one."""
         try:
             connected.send(datagram)
         except BlockingIOError:
@@ -71,11 +79,14 @@ class UDPSink:
         except OSError as error:
             if error.errno != errno.EMSGSIZE:
                 raise
-            self.too_long += 1
-            if self.too_long == 1:
-                log.warning(
-                    "a record of %d bytes fits no datagram (%d bytes at most) and was left out; "
-                    "further ones are only counted",
-                    len(datagram),
-                    MAX_DATAGRAM,
-                )
+            return False
+        return True
+
+    def _count(self, too_long: int) -> None:
+        """Counts records that were left out, and says so the first time."""
+        if too_long and not self.too_long:
+            log.warning(
+                "a record that fits no datagram (%d bytes) was left out; further ones are only counted",
+                MAX_DATAGRAM,
+            )
+        self.too_long += too_long

@@ -167,6 +167,15 @@ def open_interface(name: str, snaplen: int, buffer_bytes: int, filter: str = "")
     return Interface(name, source)
 
 
+def filter_problem(filter: str) -> str | None:
+    """What libpcap has against a filter; None where it is right. Its link type is taken to be Ethernet."""
+    try:
+        pcapy.compile(pcapy.DLT_EN10MB, 65535, filter, 1, 0)
+    except pcapy.PcapError as error:
+        return str(error)
+    return None
+
+
 _META_SIZE = 16
 
 # The negative results of pcap_activate(3PCAP) that an administrator can do something about.

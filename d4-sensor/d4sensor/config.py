@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -10,6 +11,7 @@ from uuid import UUID
 from d4common import config
 from d4common.config import Endpoint, option, section
 from d4common.packet import MAX_PAYLOAD
+from d4sensor import capture
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,15 @@ class Capture:
 
     interface: tuple[str, ...] = option(config.words, "any", "Interfaces to listen on.")
     snaplen: int = option(config.integer(96, 262144), "2000", "Most bytes taken of a frame.")
-    buffer: int = option(config.bytes_size, "64M", "The kernel's ring for each interface.")
+    buffer: int = option(config.bytes_size("1M", "1G"), "64M", "The kernel's ring for each interface.")
     filter: str = option(config.text, "", "A pcap-filter(7); only for what no trail could want.")
     name: str | None = option(config.text, None, "The sensor's name in its events, if not the host's.")
+
+    def problems(self) -> Iterator[str]:
+        """A filter must compile; which options it may have, only libpcap knows."""
+        problem = capture.filter_problem(self.filter)
+        if problem:
+            yield f"filter = {self.filter}: {problem}"
 
     def sensor_name(self) -> str:
         """What the events call this sensor."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from d4sensor.indicator import printable
+
 
 class HttpError(ValueError):
     """The bytes do not begin with an HTTP/1 request line."""
@@ -13,7 +15,7 @@ class HttpError(ValueError):
 class Request(NamedTuple):
     """A request. ``host`` is empty where no Host header came; ``body`` is what follows the head, if any.
 
-    ``target`` and ``host`` are in lower case. Bytes that are not UTF-8 appear as ``\\xNN``.
+    ``target`` and ``host`` are in lower case and printable ASCII; other bytes of a target are ``%nn``.
     """
 
     method: str
@@ -32,7 +34,7 @@ def parse(segment: bytes) -> Request:
     host = _HOST.search(segment, line.end() - 2, head_end)
     return Request(
         line[1].decode(),
-        line[2].decode("utf-8", "backslashreplace").lower(),
+        printable(line[2]).lower(),
         host[1].decode().lower() if host else "",
         segment[end + 4 :] if end >= 0 else b"",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,13 +23,13 @@ def make(path: Path) -> bool:
         f"key = {secrets.token_hex(32)}\n"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.new")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".identity-")  # mode 0600
+    with open(descriptor, "w") as file:
         file.write(text)
     try:
         os.link(draft, path)  # of two that start at once, one wins, with a whole file
     except FileExistsError:
         return False
     finally:
-        draft.unlink()
+        os.unlink(draft)
     return True

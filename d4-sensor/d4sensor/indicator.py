@@ -1,7 +1,8 @@
 """What one line of a trail file names: an address, an endpoint, a network, a name or a place on the web.
 
 The syntax is Maltrail's, and so is the form in which an indicator is looked up later, its key: lower case,
-no scheme, no ``www.``, no dot at either end. Addresses are written as RFC 5952 has them.
+no scheme, no ``www.``, no dot at either end. Addresses are written as RFC 5952 has them, and what is not
+printable ASCII in a path as ``%nn``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ipaddress
 import re
 import socket
 from typing import NamedTuple
+from urllib.parse import quote
 
 from d4sensor.addresses import Network
 
@@ -59,6 +61,11 @@ def endpoint_text(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+def printable(text: str | bytes) -> str:
+    """Text as it may stand in a URL, a log or a terminal: what is not printable ASCII is ``%NN``."""
+    return quote(text, safe=_VISIBLE)
+
+
 def without_www(name: str) -> str:
     """A name as trails have it: ``www.`` goes, unless nothing but a top-level domain would be left."""
     return _WWW.sub("", name) if name.startswith("www.") else name
@@ -73,6 +80,7 @@ _NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9-]{1,63}")
 _NETWORK = re.compile(r"(?:\d+\.\d+\.\d+\.\d+|[0-9a-f:]*:[0-9a-f:.]*)/\d{1,3}")
 _PATTERN = re.compile(r"[][(){}*\\|^$+]")
 _WWW = re.compile(r"\A(?:www\.)+(?=[^.]+\.)")
+_VISIBLE = bytes(range(0x21, 0x7F)).decode()
 _SLASHES = re.compile(r"/{2,}")
 _PORT = re.compile(r"[0-9]{1,5}")
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
@@ -144,5 +152,6 @@ def _location(text: str) -> str:
             host = _name(host)
     elif not path.strip("/"):
         raise IndicatorError("a path names more than the slash")
+    path = printable(path).lower()
     key = f"{host}{single_slashes('/' + path)}"
     return key.rstrip("/") if key.count("/") > 1 else key

@@ -20,8 +20,8 @@ from d4sensor.engine import Engine
 log = logging.getLogger(__name__)
 
 
-def events(engine: Engine, files: Iterable[str], wallclock: bool) -> Iterator[Event]:
-    """The events in capture files, in order. Raises CaptureError.
+def events(engine: Engine, files: Iterable[str], wallclock: bool) -> Iterator[list[Event]]:
+    """The events in capture files, in order, batch by batch. Raises CaptureError.
 
     With ``wallclock`` they happen now; otherwise when the packets were captured.
     """
@@ -29,38 +29,47 @@ def events(engine: Engine, files: Iterable[str], wallclock: bool) -> Iterator[Ev
         source = capture.open_file(path)
         try:
             while (batch := source.read()) is not None:
-                for event in engine.judge(batch):
-                    yield _now(event) if wallclock else event
+                found = engine.judge(batch)
+                yield list(map(_now, found)) if wallclock else found
         finally:
             source.close()
 
 
-def show(found: Iterable[Event]) -> None:
+def show(found: Iterable[list[Event]]) -> None:
     """Prints events as Maltrail's log has them."""
-    for event in found:
-        sys.stdout.write(event.line() + "\n")
+    for batch in found:
+        sys.stdout.writelines(event.line() + "\n" for event in batch)
+    sys.stdout.flush()
 
 
-async def send(found: Iterable[Event], settings: SensorConfig, service: Service) -> None:
-    """Sends events to the server, however long it takes to reach it; a signal ends that early."""
+async def send(found: Iterable[list[Event]], settings: SensorConfig, service: Service) -> None:
+    """Sends events to the server, however long it takes to reach it; a signal ends that early.
+
+    Raises CaptureError where a file could not be read to its end, once what it held before was sent.
+    """
     outbox = ship.outbox()
     client = ship.client(settings.d4, outbox, lambda state: None)
     sending = asyncio.create_task(client.run())
     stopped = asyncio.create_task(service.stopping.wait())
+    broken: CaptureError | None = None
     try:
-        for event in found:
-            outbox.put(event.wire())
-            if len(outbox) >= MOST_WAITING:
-                await _first(asyncio.create_task(outbox.empty()), stopped)
+        for batch in found:
+            for event in batch:
+                outbox.put(event.wire())
+            full = len(outbox) >= MOST_WAITING
+            await _first(asyncio.create_task(outbox.empty() if full else asyncio.sleep(0)), stopped)
             if stopped.done():
                 break
-        await _first(asyncio.create_task(outbox.empty()), stopped)
-    finally:
-        client.stop()
-        await sending
-        stopped.cancel()
+    except CaptureError as error:
+        broken = error
+    await _first(asyncio.create_task(outbox.empty()), stopped)
+    client.stop()
+    await sending
+    stopped.cancel()
     if outbox:
         raise CaptureError(f"{len(outbox)} events were not sent")
+    if broken:
+        raise broken
 
 
 MOST_WAITING = 10_000

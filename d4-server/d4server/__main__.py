@@ -8,16 +8,18 @@ import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
-from d4common import command, config, journal, records, service, tls
+from d4common import command, config, journal, service
 from d4common.session import Identity
-from d4server import certificates, daemon, sensors
+from d4common.sockets import write_listen
 from d4server.config import ServerConfig
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+# What only some commands need is imported by them: systemd waits for `sockets` at every reload.
 
 T = TypeVar("T")
 
@@ -65,6 +67,9 @@ def files(arguments: argparse.Namespace) -> list[Path]:
 
 def run(arguments: argparse.Namespace) -> None:
     """d4-server run"""
+    from d4common import tls
+    from d4server import daemon
+
     settings = command.load_or_end(ServerConfig, files(arguments))
     try:
         service.run(partial(daemon.run, files(arguments), settings))
@@ -74,12 +79,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 def list_sensors(arguments: argparse.Namespace) -> None:
     """d4-server sensors list"""
+    from d4server import sensors
+
     for uuid in with_redis(arguments, sensors.known):
         print(uuid)
 
 
 def add_sensor(arguments: argparse.Namespace) -> None:
     """d4-server sensors add: prints a key that it made, and only that."""
+    from d4server import sensors
+
     if arguments.identity:
         try:
             identity = sensors.read_identity(arguments.identity)
@@ -96,6 +105,8 @@ def add_sensor(arguments: argparse.Namespace) -> None:
 
 def remove_sensor(arguments: argparse.Namespace) -> None:
     """d4-server sensors remove"""
+    from d4server import sensors
+
     uuid: UUID = arguments.uuid
     if not with_redis(arguments, lambda redis: sensors.remove(redis, uuid)):
         service.end(f"{uuid} is not a known sensor; `d4-server sensors list` shows them")
@@ -103,6 +114,8 @@ def remove_sensor(arguments: argparse.Namespace) -> None:
 
 def make_certificate(arguments: argparse.Namespace) -> None:
     """d4-server certificate"""
+    from d4server import certificates
+
     try:
         certificate = certificates.ensure(arguments.directory, arguments.name)
     except (OSError, ValueError) as error:
@@ -114,9 +127,10 @@ def make_certificate(arguments: argparse.Namespace) -> None:
 
 
 def write_sockets(arguments: argparse.Namespace) -> None:
-    """d4-server sockets"""
+    """d4-server sockets: a drop-in for the socket if it shall not listen where its unit says."""
     d4 = command.load_or_end(ServerConfig, files(arguments)).d4
-    raise NotImplementedError
+    if d4.endpoint != ServerConfig().d4.endpoint:
+        write_listen(arguments.directory, "d4-server.socket", "ListenStream", [d4.endpoint])
 
 
 def given_key(file: str | None) -> bytes | None:
@@ -134,6 +148,10 @@ def given_key(file: str | None) -> bytes | None:
 
 def with_redis(arguments: argparse.Namespace, work: Callable[[Redis], Awaitable[T]]) -> T:
     """The result of ``work`` with the Redis of the configuration."""
+    from redis.exceptions import RedisError
+
+    from d4common import records
+
     url = command.load_or_end(ServerConfig, files(arguments)).redis.url
 
     async def connected() -> T:

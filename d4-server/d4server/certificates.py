@@ -10,11 +10,15 @@ import socket
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from d4common.config import endpoint
 
 CA_LIFE = timedelta(days=3650)
 LIFE = timedelta(days=730)
@@ -26,7 +30,7 @@ def ensure(directory: Path, names: list[str]) -> x509.Certificate:
     """The certificate in ``directory``/tls, made if it is absent, ends soon or lacks one of ``names``.
 
     Names are host names and addresses. Those of a certificate that is replaced are kept. Raises OSError,
-    and ValueError where a file there is not what its name says.
+    and ValueError where a name is none, or a file there is not what d4-server made.
     """
     tls = directory / "tls"
     tls.mkdir(parents=True, exist_ok=True)
@@ -34,8 +38,8 @@ def ensure(directory: Path, names: list[str]) -> x509.Certificate:
     path = tls / "server.pem"
     old = x509.load_pem_x509_certificate(path.read_bytes()) if path.exists() else None
     known = names_of(old) if old is not None else local_names()
-    wanted = list(dict.fromkeys(known + names))
-    if old is not None and wanted == known and old.issuer == ca.subject and not _ends_soon(old):
+    wanted = list(dict.fromkeys(known + [_name(name) for name in names]))
+    if old is not None and wanted == known and _is_good(old, tls / "server.key", ca):
         return old
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _issue(wanted, key.public_key(), ca, ca_key)
@@ -63,7 +67,12 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 
 def _ensure_ca(path: Path, key_path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    if path.exists() and key_path.exists():
+    if path.exists() and not key_path.exists():
+        raise ValueError(
+            f"{path} is a CA whose key is not here: have it sign {key_path.with_name('server.pem')}, "
+            f"or move it away and d4-server makes a CA of its own"
+        )
+    if path.exists():
         key = serialization.load_pem_private_key(key_path.read_bytes(), None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ValueError(f"{key_path} is not a key that d4-server made")
@@ -130,15 +139,41 @@ def _usage(sign_certificates: bool) -> x509.KeyUsage:
     )
 
 
+def _name(name: str) -> str:
+    """A host name or an address, in its one canonical spelling. Raises ValueError."""
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        return endpoint(default_port=443)(name).host
+
+
+def _is_good(certificate: x509.Certificate, key_path: Path, ca: x509.Certificate) -> bool:
+    """Whether a certificate lasts a while, was signed by the CA, and its key is there."""
+    if certificate.not_valid_after < datetime.now(UTC).replace(tzinfo=None) + RENEW:
+        return False
+    authority, algorithm = ca.public_key(), certificate.signature_hash_algorithm
+    if not isinstance(authority, ec.EllipticCurvePublicKey) or algorithm is None:
+        return False
+    try:
+        signed = certificate.tbs_certificate_bytes
+        authority.verify(certificate.signature, signed, ec.ECDSA(algorithm))
+        key = serialization.load_pem_private_key(key_path.read_bytes(), None)
+    except (InvalidSignature, OSError, ValueError, TypeError):
+        return False
+    return _public_pem(key.public_key()) == _public_pem(certificate.public_key())
+
+
+def _public_pem(key: Any) -> bytes:
+    encoding, kind = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    pem: bytes = key.public_bytes(encoding, kind)
+    return pem
+
+
 def _general(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ip_address(name))
     except ValueError:
         return x509.DNSName(name)
-
-
-def _ends_soon(certificate: x509.Certificate) -> bool:
-    return certificate.not_valid_after < datetime.now(UTC).replace(tzinfo=None) + RENEW
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d4common import config
-from d4common.config import option, section
+from d4common.config import Endpoint, option, section
 from d4common.session import Rules
 
 
@@ -28,6 +28,11 @@ class D4:
         "What a meta header may say that type 254 holds.",
     )
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where to listen."""
+        return Endpoint(self.listen, self.tls_port)
+
     def rules(self) -> Rules:
         """What a connection is held to."""
         return Rules(self.types, frozenset(self.meta_types))
@@ -43,7 +48,7 @@ class Redis:
     """[redis]: where records are stored."""
 
     url: str = option(
-        config.text,
+        config.redis_url,
         "unix:///run/redis-d4/redis-server.sock",
         "unix:///PATH, redis://HOST:PORT/DB or rediss://HOST:PORT/DB.",
     )

@@ -6,10 +6,12 @@ import asyncio
 import logging
 import socket
 import ssl
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from d4common import config, records, tls
 from d4common.service import Service, end, inherited_sockets
@@ -25,7 +27,7 @@ SOCKET = "d4"
 FIRST_QUEUE = "maltrail"
 """The analyzer queue that exists from the start, and the meta type that it takes."""
 
-TRIM_INTERVAL = 5.0
+HOUSEKEEPING_INTERVAL = 5.0
 STATUS_INTERVAL = 5.0
 """Seconds."""
 
@@ -36,13 +38,11 @@ async def run(files: list[Path], settings: ServerConfig, service: Service) -> No
     redis = records.connect(settings.redis.url)
     store = Store(redis)
     ingest = Ingest(redis, store, settings.d4.rules())
-    prepare = partial(records.create_queue, redis, FIRST_QUEUE, FIRST_QUEUE)
     listening = _sockets(settings)
-    await records.patiently("answer", prepare)
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(work)
-            for work in (store.run(), _trim(redis, settings), _tell_status(ingest, store, service))
+            for work in (store.run(), _keep_house(redis, settings), _tell_status(ingest, store, service))
         ]
         servers = [await ingest.listen(each, context) for each in listening]
         reload = partial(_reload, files, context, ingest)
@@ -60,8 +60,10 @@ def _reload(files: list[Path], context: ssl.SSLContext, ingest: Ingest) -> str:
     """Certificate and rules for connections to come; the rest needs a restart, which loses no connection."""
     try:
         d4 = config.load(ServerConfig, files).value.d4
+        # A context forgets its certificate before it looks at another, so that one is tried elsewhere first.
+        tls.server_context(d4.certificate, d4.key_file())
         context.load_cert_chain(d4.certificate, d4.key_file())
-    except (config.ConfigError, OSError) as error:
+    except (config.ConfigError, tls.TLSError, OSError) as error:
         log.error("not reloaded, the old configuration stays: %s", error)
         return "Reload failed, the old configuration is in force"
     ingest.rules = d4.rules()
@@ -87,15 +89,18 @@ def _name(listening: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _trim(redis: Redis, settings: ServerConfig) -> None:
-    """Frees what every queue has acknowledged; makes the first queue anew if Redis was emptied."""
+async def _keep_house(redis: Redis, settings: ServerConfig) -> None:
+    """Makes the first queue, anew if Redis was emptied, and frees what every queue has acknowledged.
+
+    While Redis is full, only the freeing works, and that is what makes room.
+    """
     types = [*map(str, sorted(settings.d4.types)), *settings.d4.meta_types]
     while True:
-        await asyncio.sleep(TRIM_INTERVAL)
-        prepare = partial(records.create_queue, redis, FIRST_QUEUE, FIRST_QUEUE)
-        await records.patiently("answer", prepare)
-        for type in types:
-            await records.patiently("trim", partial(records.trim, redis, type))
+        with suppress(RedisError):  # the store tells of it, and waits
+            for type in types:
+                await records.trim(redis, type)
+            await records.create_queue(redis, FIRST_QUEUE, FIRST_QUEUE)
+        await asyncio.sleep(HOUSEKEEPING_INTERVAL)
 
 
 async def _tell_status(ingest: Ingest, store: Store, service: Service) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MAX_LINE = 100_000
-"""Bytes of an unfinished line that are waited for; a longer one is cut there, as upstream does."""
+"""Bytes of an unfinished line that are kept; one that is longer is given out in pieces, as upstream does."""
 
 
 class Lines:
@@ -18,11 +18,12 @@ class Lines:
         if feed:
             whole = bytes(self._unfinished) + complete + feed
             self._unfinished[:] = rest
-            return whole
-        self._unfinished += rest
+        else:
+            whole = b""
+            self._unfinished += rest
         if len(self._unfinished) > MAX_LINE:
-            return self.finish()
-        return b""
+            whole += self.finish()
+        return whole
 
     def finish(self) -> bytes:
         """The unfinished line at the end of a connection, with a line feed added; b"" if there is none."""

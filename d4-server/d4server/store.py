@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 MAX_WAITING = 8 << 20
 """Bytes that wait for Redis before connections are no longer read."""
 
+OVERHEAD = 500
+"""Bytes of memory that an entry takes beside its data, about; many small ones are a load too."""
+
 MAX_BATCH = 1 << 20
 """Bytes that go to Redis at once, about."""
 
@@ -41,7 +44,7 @@ class Store:
     def put(self, entry: Entry) -> None:
         """Hands an entry over; await room() before the next read."""
         self._waiting.append(entry)
-        self._size += len(entry.data)
+        self._size += _size(entry)
         self._filled.set()
         self._idle.clear()
         if self._size >= MAX_WAITING:
@@ -70,7 +73,7 @@ class Store:
         """The next batch of what waits."""
         size = number = 0
         for entry in self._waiting:
-            size += len(entry.data)
+            size += _size(entry)
             number += 1
             if size >= MAX_BATCH:
                 break
@@ -82,8 +85,12 @@ class Store:
     def _taken(self, batch: list[Entry]) -> None:
         """Redis has this batch."""
         self.stored += len(batch)
-        self._size -= sum(len(entry.data) for entry in batch)
+        self._size -= sum(map(_size, batch))
         if self._size < MAX_WAITING:
             self._room.set()
         if not self._waiting:
             self._idle.set()
+
+
+def _size(entry: Entry) -> int:
+    return len(entry.data) + OVERHEAD

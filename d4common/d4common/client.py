@@ -132,32 +132,45 @@ class Client:
         self._stopping.set()
 
     async def _send_for_ever(self) -> None:
+        """One connection after the other, with longer and longer pauses until one has lasted."""
+        loop = asyncio.get_running_loop()
         pause = FIRST_PAUSE
         while True:
+            began = loop.time()
             try:
-                reader, writer = await self._connect()
+                await self._send_once()
             except (OSError, TLSError) as error:
                 self._changed(f"{self._destination} cannot be reached: {explain(error)}")
-                await asyncio.sleep(pause * random.uniform(0.5, 1))
-                pause = min(2 * pause, LONGEST_PAUSE)
-                continue
-            pause = FIRST_PAUSE
-            self._changed(f"connected to {self._destination}")
-            self._connected = True
-            try:
-                await self._send(reader, writer)
-            except OSError as error:
-                self._changed(f"connection to {self._destination} lost: {explain(error)}")
-            finally:
-                self._connected = False
-                writer.close()
+            if loop.time() - began > LONGEST_PAUSE:
+                pause = FIRST_PAUSE
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _send_once(self) -> None:
+        """Connects and sends until the connection breaks. Raises OSError or TLSError if there is none."""
+        reader, writer = await self._connect()
+        self._changed(f"connected to {self._destination}")
+        self._connected = True
+        try:
+            await self._send(reader, writer)
+        except OSError as error:
+            writer.transport.abort()
+            self._changed(f"connection to {self._destination} lost: {explain(error)}")
+        except asyncio.CancelledError:
+            writer.close()
+            with suppress(OSError):  # what is still in this process goes out, or takes too long
+                await asyncio.wait_for(writer.wait_closed(), DRAIN_TIME)
+            raise
+        finally:
+            self._connected = False
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         host, port = self._destination.host, self._destination.port
         opening = asyncio.open_connection(host, port, ssl=self._context(), server_hostname=host)
         reader, writer = await asyncio.wait_for(opening, CONNECT_TIMEOUT)
-        # drain() then waits until the kernel has all of it: the most that plain D4 lets a sender know.
-        writer.transport.set_write_buffer_limits(0)
+        # drain() then waits for nearly all of it to be with the kernel, the most that plain D4 lets a
+        # sender know. (With a high mark of 0, TLS would pause for good: 0 bytes reach it.)
+        writer.transport.set_write_buffer_limits(high=1, low=0)
         return reader, writer
 
     async def _send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -188,7 +201,7 @@ async def _or_closed(work: Coroutine[Any, Any, None], closed: asyncio.Task[None]
     task = asyncio.create_task(work)
     try:
         await asyncio.wait((task, closed), return_when="FIRST_COMPLETED")
-        if not task.done():
+        if closed.done() or not task.done():
             raise ConnectionResetError("the server closed it; its log says why")
         task.result()
     finally:

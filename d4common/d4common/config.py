@@ -50,11 +50,19 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True)
+class Written:
+    """An option's text in the files, and where it stands (the last part of it, if it collects)."""
+
+    text: str
+    origin: Origin
+
+
+@dataclass(frozen=True)
 class Loaded(Generic[T]):
-    """A configuration in force, and where each value that is not a default was written."""
+    """A configuration in force, and by (section, option) what was written of it."""
 
     value: T
-    origins: Mapping[tuple[str, str], Origin]
+    written: Mapping[tuple[str, str], Written]
 
 
 def option(
@@ -92,17 +100,15 @@ def load(schema: type[T], files: list[Path]) -> Loaded[T]:
     """
     problems: list[str] = []
     values: dict[tuple[str, str], Any] = {}
-    origins: dict[tuple[str, str], Origin] = {}
+    written: dict[tuple[str, str], Written] = {}
     sections = _sections(schema)
     for path in files:
         for origin, name, key, text in _read(path, problems):
             field = _field(sections, name, key, origin, problems)
             if field is None:
                 continue
-            place = (name, key)
+            before = values.pop((name, key), None), written.pop((name, key), None)
             if not text:
-                values.pop(place, None)
-                origins.pop(place, None)
                 continue
             try:
                 value = field.metadata["parse"](text)
@@ -110,20 +116,20 @@ def load(schema: type[T], files: list[Path]) -> Loaded[T]:
                 shown = "" if field.metadata["secret"] else f" = {text}"
                 problems.append(f"{origin}: [{name}] {key}{shown}: {error}")
                 continue
-            if field.metadata["collects"] and place in values:
-                value = values[place] + value
-            values[place] = value
-            origins[place] = origin
+            if field.metadata["collects"] and before[1] is not None:
+                value, text = before[0] + value, f"{before[1].text} {text}"
+            values[name, key] = value
+            written[name, key] = Written(text, origin)
     built = {}
     for name, kind in sections.items():
         own = {key: value for (place, key), value in values.items() if place == name}
         built[name] = kind(**own)
         check = getattr(built[name], "problems", None)
         if check is not None:
-            problems += [f"{_whence(name, origins, files)}: [{name}] {text}" for text in check()]
+            problems += [f"{_whence(name, written, files)}: [{name}] {text}" for text in check()]
     if problems:
         raise ConfigError(problems)
-    return Loaded(schema(**built), origins)
+    return Loaded(schema(**built), written)
 
 
 def system_files(name: str) -> list[Path]:
@@ -136,7 +142,7 @@ def system_files(name: str) -> list[Path]:
     if "CREDENTIALS_DIRECTORY" in os.environ:
         roots.append(Path(os.environ["CREDENTIALS_DIRECTORY"]))
     main = Path(f"/etc/d4/{name}.conf")
-    return [*([main] if main.exists() else []), *drop_ins(roots)]
+    return [*([main] if _has_content(main) else []), *drop_ins(roots)]
 
 
 def files_of(path: Path) -> list[Path]:
@@ -159,13 +165,13 @@ def show(loaded: Loaded[Any]) -> str:
     for name, kind in _sections(type(loaded.value)).items():
         lines.append(f"[{name}]")
         for field in dataclasses.fields(kind):
-            value = getattr(getattr(loaded.value, name), field.name)
-            origin = loaded.origins.get((name, field.name))
-            lines.append(f"# {origin or 'default'}")
-            if field.metadata["secret"] and value is not None:
+            written = loaded.written.get((name, field.name))
+            lines.append(f"# {written.origin if written else 'default'}")
+            text = written.text if written else field.metadata["text"] or ""
+            if written and field.metadata["secret"]:
                 lines.append(f"# {field.name} is set, and secret")
             else:
-                lines.append(f"{field.name} = {_written(value, field)}".rstrip())
+                lines.append(f"{field.name} = {text}".rstrip())
         lines.append("")
     return "\n".join(lines)
 
@@ -194,9 +200,9 @@ def _instead(word: str, known: Mapping[str, object]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; there is {', '.join(known)}"
 
 
-def _whence(name: str, origins: Mapping[tuple[str, str], Origin], files: list[Path]) -> str:
+def _whence(name: str, written: Mapping[tuple[str, str], Written], files: list[Path]) -> str:
     """What to name for a problem of a whole section: its last line that was written, or the file."""
-    places: list[object] = [origin for (place, _), origin in origins.items() if place == name]
+    places: list[object] = [each.origin for (place, _), each in written.items() if place == name]
     return str((places or [*files] or ["configuration"])[-1])
 
 
@@ -226,23 +232,13 @@ def _read(path: Path, problems: list[str]) -> Iterator[tuple[Origin, str, str, s
 
 
 def _has_content(path: Path) -> bool:
-    """False for what masks: an empty file or a link to /dev/null. What cannot be read is not masked."""
+    """False for what is not there, and for what masks: an empty file, a link to /dev/null."""
     try:
         return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
     except OSError:
-        return True
-
-
-def _written(value: Any, field: dataclasses.Field[Any]) -> str:
-    if value is None:
-        return ""
-    if value == field.default:
-        return str(field.metadata["text"])
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple | frozenset):
-        return " ".join(map(str, sorted(value) if isinstance(value, frozenset) else value))
-    return str(value)
+        return True  # reading it will say why it cannot be read
 
 
 # Parsers: the text of a value in, the value out; ValueError says what would be right.
@@ -291,12 +287,21 @@ def integers(low: int, high: int) -> Callable[[str], frozenset[int]]:
     return lambda value: frozenset(one(word) for word in words(value))
 
 
-def bytes_size(value: str) -> int:
-    """A size in bytes, with K, M or G (powers of 1024) behind it if large."""
+def bytes_size(low: str, high: str) -> Callable[[str], int]:
+    """A size in bytes, with K, M or G (powers of 1024) behind it if large, from ``low`` to ``high``."""
+
+    def parse(value: str) -> int:
+        size = _bytes(value)
+        if size is None or not (_bytes(low) or 0) <= size <= (_bytes(high) or 0):
+            raise ValueError(f"must be a size from {low} to {high}")
+        return size
+
+    return parse
+
+
+def _bytes(value: str) -> int | None:
     match = re.fullmatch(r"([0-9]{1,18})([KMG]?)B?", value, re.IGNORECASE)
-    if not match:
-        raise ValueError("must be a size such as 4096, 64M or 2G")
-    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2].upper()]
+    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2].upper()] if match else None
 
 
 def seconds(value: str) -> float:
@@ -366,6 +371,19 @@ def endpoint(default_port: int) -> Callable[[str], Endpoint]:
         return Endpoint(address(match[1]) if match[1] else match[2], number)
 
     return parse
+
+
+def redis_url(value: str) -> str:
+    """Where a Redis is, as redis-py has it."""
+    match = re.fullmatch(r"unix://(?:[^@/]*@)?/\S+|rediss?://(?:[^@/\s]*@)?([^@/\s]+)(?:/[0-9]{1,3})?", value)
+    try:
+        if match and match[1]:
+            endpoint(6379)(match[1])
+    except ValueError:
+        match = None
+    if not match:
+        raise ValueError("must be unix:///PATH, redis://HOST:PORT/DB or rediss://HOST:PORT/DB")
+    return value
 
 
 def choice(*known: str) -> Callable[[str], str]:

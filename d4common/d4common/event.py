@@ -82,7 +82,7 @@ class Event:
 
 
 # What came off the wire must not end a line, nor drive the terminal of who reads the log.
-_CONTROL = dict.fromkeys([*range(32), 127], " ")
+_CONTROL = dict.fromkeys([*range(32), *range(127, 160)], " ")
 
 # In order: the first word that occurs decides.
 _SEVERITIES = (

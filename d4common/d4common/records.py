@@ -111,8 +111,14 @@ async def append(redis: Redis, entries: Sequence[Entry]) -> None:
 
 
 async def create_queue(redis: Redis, type: str, name: str) -> None:
-    """Makes an analyzer queue that takes what its type's streams hold and will hold; once is enough."""
-    await redis.hset(QUEUES, name, type)
+    """Makes an analyzer queue that takes what its type's streams hold and will hold; once is enough.
+
+    Raises ValueError where there is one of this name for another type.
+    """
+    if not await redis.hsetnx(QUEUES, name, type):
+        other = (await queues(redis)).get(name, type)
+        if other != type:
+            raise ValueError(f"the analyzer queue {name} takes {other}, not {type}")
     for key in streams(type):
         try:
             await redis.xgroup_create(key, name, id="0", mkstream=True)
@@ -176,14 +182,17 @@ class Consumer:
         self._claimed = 0.0
 
     async def read(self, count: int, wait: float) -> list[Delivery]:
-        """Up to about ``count`` entries of each stream; empty when none came in ``wait`` seconds.
+        """Up to ``count`` entries of each partition; empty when none came in ``wait`` seconds (below 30).
 
         Raises QueueMissing, and what redis-py raises.
         """
         try:
             return await self._read(count, wait)
-        except ResponseError as error:
-            if str(error).startswith("NOGROUP"):
+        except RedisError as error:
+            # An answer that was lost on the way may have held entries, which are this consumer's now.
+            self._since = dict.fromkeys(self._keys, "0")
+            # UNBLOCKED: the streams went away while Redis waited for something to come.
+            if str(error).startswith(("NOGROUP", "UNBLOCKED")):
                 raise QueueMissing(self._queue) from None
             raise
 
@@ -244,5 +253,10 @@ def _deliveries(found: Any) -> list[Delivery]:
 
 
 def _entry(key: bytes, fields: dict[bytes, bytes]) -> Entry:
+    """The entry in a stream's fields; nothing, for what no server of this project has put there."""
     type = key.partition(b"}:")[2].decode()
-    return Entry(UUID(bytes=fields[b"sensor"]), type, int(fields[b"time"]), fields[b"data"])
+    try:
+        return Entry(UUID(bytes=fields[b"sensor"]), type, int(fields[b"time"]), fields[b"data"])
+    except (KeyError, ValueError):
+        log.warning("%s holds an entry that no server put there; it is passed over", key.decode())
+        return Entry(UUID(int=0), type, 0, b"")

@@ -66,7 +66,7 @@ def run(main: Main) -> None:
 
 
 def _tell(text: str) -> None:
-    """sd_notify(3); a manager that does not hear must not keep the daemon from its work, nor from stopping."""
+    """sd_notify(3); a manager that does not hear keeps the daemon neither from its work nor from stopping."""
     with suppress(OSError):
         notify(text)
 

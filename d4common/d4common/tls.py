@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from pathlib import Path
 
 
@@ -17,7 +18,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     for path in (certificate, key):
         _must_be_readable(path)
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, password=partial(_refuse_passphrase, key))
     except ssl.SSLError as error:
         raise TLSError(f"{certificate} and {key} are not a certificate and its key: {error}") from None
     return context
@@ -43,6 +44,10 @@ def client_context(ca: Path | None, verify: bool) -> ssl.SSLContext:
     except ssl.SSLError as error:
         raise TLSError(f"{ca} holds no CA certificate in PEM form: {error}") from None
     return context
+
+
+def _refuse_passphrase(key: Path) -> str:
+    raise TLSError(f"{key} has a passphrase; a daemon needs it without")
 
 
 def _must_be_readable(path: Path) -> None:

@@ -38,9 +38,9 @@ class Refused(ValueError):
 
 
 # A control character has no place in a log: a line feed forges a line, a NUL makes grep call the file
-# binary, an escape drives the terminal of whoever reads it.
-_PLAIN = rb'[^ "\x00-\x1f\x7f]+'
-_FIELD = rb'(?:%b|"[^"\x00-\x1f\x7f]*(?:""[^"\x00-\x1f\x7f]*)*")' % _PLAIN
+# binary, an escape drives the terminal of whoever reads it. So: printable ASCII, and what UTF-8 is made of.
+_PLAIN = rb"[!#-~\x80-\xff]+"
+_FIELD = rb'(?:%b|"[ !#-~\x80-\xff]*(?:""[ !#-~\x80-\xff]*)*")' % _PLAIN
 _DATAGRAM = re.compile(
     rb'(?:(\d{1,11}) )?("(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.\d{6}" '  # the epoch; the line: its time
     rb"%(field)b "  # sensor

@@ -84,13 +84,13 @@ class DayLog:
     def close(self) -> None:
         """Writes what is waiting and has the disk take all that was written."""
         self.flush()
+        if self._size:
+            log.error("%d bytes of events could not be written and are lost", self._size)
         for day in self._touched:
             try:
-                fd = os.open(path_of(self._directory, day), os.O_WRONLY | os.O_CLOEXEC)
-                try:
-                    os.fdatasync(fd)
-                finally:
-                    os.close(fd)
+                self._sync(day)
+            except FileNotFoundError:
+                pass  # somebody has moved it away
             except OSError as error:
                 self._complain(day, error)
 
@@ -113,6 +113,13 @@ class DayLog:
         finally:
             os.close(fd)
         del self._waiting[day]
+
+    def _sync(self, day: str) -> None:
+        fd = os.open(path_of(self._directory, day), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
 
     def _complain(self, day: str, error: OSError) -> None:
         if self._complaints.held_back("write") is not None:

@@ -121,6 +121,9 @@ def test_from_login_to_a_new_event_without_a_reload(collector: Collector, browse
     collector.send(an_event(src_ip="2001:db8::1", info="mass scanner").wire())
     wait(browser, lambda: len(rows(browser)) == 2)
     assert rows(browser)[0][1:3] == ["low", "[2001:db8::1]:4001"]
+    collector.send(an_event(dst_ip="10.0.0.1,10.0.0.2", dst_port="22,23", src_ip="::1", src_port="-").wire())
+    wait(browser, lambda: len(rows(browser)) == 3)
+    assert rows(browser)[0][2:4] == ["::1", "10.0.0.1, 10.0.0.2 port 22, 23"]
     assert browser.execute_script("return window.same")
     browser.find_element(By.XPATH, "//button[text()='Log out']").click()
     wait(browser, lambda: browser.current_url == f"{collector.url}/login")

@@ -15,7 +15,7 @@ from redis import Redis
 from waiting import wait_for
 
 from d4common.packet import encode
-from d4common.records import partition, stream
+from d4common.records import PARTITIONS, partition, stream
 from demo.chain import PYTHON, Daemon, environment, free_port
 
 KEY = b"a key of the tests"
@@ -125,6 +125,7 @@ def test_stores_chunks_of_a_byte_stream_as_they_come(server: Server) -> None:
 
 
 def test_the_first_queue_exists_from_the_start(server: Server) -> None:
+    wait_for(lambda: server.redis.exists(stream("maltrail", PARTITIONS - 1)))
     groups = server.redis.xinfo_groups(stream("maltrail", 0))
     assert [group["name"] for group in groups] == [b"maltrail"]
 

@@ -85,7 +85,7 @@ def forms_of(path: str, body: str) -> list[str]:
     return [form for form in dict.fromkeys(forms) if form]
 
 
-_VALUE = re.compile(r"(\w+=)[^&=]+")
+_VALUE = re.compile(r"(?<!\w)(\w+=)[^&=]+")
 
 
 def _place(request: http.Request, server: str) -> tuple[str, str]:

@@ -20,10 +20,13 @@ function element(name, className, text) {
   return made;
 }
 
+// Address and port; each is a comma list in an event that sums up several.
 function endpoint(address, port) {
-  const host = port !== "-" && address.includes(":") ? `[${address}]` : address;
-  const parts = [element("span", "address", host)];
-  if (port !== "-") parts.push(element("span", "port", `:${port}`));
+  const several = address.includes(",");
+  const host = address.includes(":") && !several && port !== "-" ? `[${address}]` : address;
+  const parts = [element("span", "address", host.replaceAll(",", ", "))];
+  const between = several ? " port " : ":";
+  if (port !== "-") parts.push(element("span", "port", between + port.replaceAll(",", ", ")));
   return parts;
 }
 

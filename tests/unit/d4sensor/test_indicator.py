@@ -38,7 +38,7 @@ from d4sensor.indicator import IndicatorError, endpoint_text, parse
         ("/Panel/Login/", "/panel/login"),
         ("/panel/", "/panel"),
         ("/api///x?id=", "/api/x?id="),
-        ("/CJ택배 V_10.apk", "/cj택배 v_10.apk"),
+        ("/CJ택배 V_10.apk", "/cj%ed%83%9d%eb%b0%b0%20v_10.apk"),
         ("evil.tld/", "evil.tld/"),
         ("evil.tld/a/b/", "evil.tld/a/b"),
         ("www.evil.tld/a", "evil.tld/a"),

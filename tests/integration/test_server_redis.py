@@ -1,0 +1,348 @@
+"""d4-server while Redis, or d4-server itself, is killed, full, or not there yet; nothing may be lost or told wrongly."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+import trustme
+from redis import Redis
+from redis.exceptions import ConnectionError
+from serving import KEY, META, Server, end, own_redis, packet
+from waiting import until, wait_for
+
+from d4common import records, tls
+from d4common.client import Client, Outbox
+from d4common.config import Endpoint
+from d4common.session import Identity, Sender
+from d4server.store import MAX_BATCH
+from demo.chain import Daemon
+
+PACKETS = 5000
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Daemon]:
+    """A redis-server of the test's own."""
+    daemon = own_redis(tmp_path)
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture
+def server(tmp_path: Path, redis: Daemon) -> Iterator[Server]:
+    """A d4-server with it; whatever happens to it, its log has no traceback."""
+    server = Server(tmp_path, tmp_path / "redis.sock")
+    server.daemon.start()
+    try:
+        yield server
+    finally:
+        server.daemon.stop()
+        server.redis.close()
+    assert "Traceback" not in server.log()
+
+
+def numbered(count: int, size: int = 0) -> list[bytes]:
+    """Lines with numbers, filled up to ``size`` bytes."""
+    return [b"%d\n" % number if not size else b"%d".ljust(size) % number + b"\n" for number in range(count)]
+
+
+def numbers(server: Server, uuid: UUID) -> list[int]:
+    """The numbers of the lines that are stored."""
+    with suppress(ConnectionError):
+        return [int(line) for line in server.lines(uuid)]
+    return []
+
+
+class Streaming(threading.Thread):
+    """Sends packets of one numbered line each over one connection, as fast as the server takes them."""
+
+    def __init__(self, server: Server, uuid: UUID, lines: list[bytes]) -> None:
+        super().__init__()
+        self.sent = 0
+        """Packets that were given to the kernel."""
+        self._server, self._uuid, self._lines = server, uuid, lines
+        self._stored = threading.Event()
+
+    def run(self) -> None:
+        """Sends, and keeps the connection until close()."""
+        with self._server.connect() as connection:
+            connection.settimeout(60)
+            connection.sendall(packet(self._uuid, 2, META))
+            for line in self._lines:
+                connection.sendall(packet(self._uuid, 254, line))
+                self.sent += 1
+            self._stored.wait(60)
+
+    def close(self) -> None:
+        """Closes the connection; all must have been sent."""
+        self._stored.set()
+        self.join(60)
+        assert self.sent == len(self._lines)
+
+
+def test_a_killed_redis_loses_nothing(server: Server, redis: Daemon) -> None:
+    uuid = server.sensor()
+    lines = numbered(PACKETS, 200)
+    streaming = Streaming(server, uuid, lines)
+    streaming.start()
+    wait_for(lambda: len(server.entries(uuid)) > 200)
+    redis.stop(signal.SIGKILL)
+    wait_for(lambda: "Redis does not store" in server.log())
+    redis.start()
+    wait_for(lambda: set(numbers(server, uuid)) >= set(range(PACKETS)), timeout=30)
+    streaming.close()
+    found = Counter(numbers(server, uuid))
+    assert set(found) == set(range(PACKETS))
+    # Redis may have stored the batch that was under way without having said so.
+    again = sorted(number for number, times in found.items() if times > 1)
+    assert len(again) * 201 <= MAX_BATCH + 201
+    assert again == list(range(*((again[0], again[-1] + 1) if again else (0, 0)))), "one batch, in one piece"
+    firsts = list(dict.fromkeys(numbers(server, uuid)))
+    assert firsts == list(range(PACKETS)), "in order"
+    wait_for(lambda: "Redis is back" in server.log())
+
+
+def test_a_full_redis_stops_the_sensors_and_loses_nothing(server: Server) -> None:
+    uuid = server.sensor()
+    lines = numbered(6000, 4000)  # 24 MB: more than all buffers on the way hold
+    server.redis.config_set("maxmemory", server.redis.info("memory")["used_memory"] + (2 << 20))
+    streaming = Streaming(server, uuid, lines)
+    streaming.start()
+    wait_for(lambda: "Redis does not store" in server.log())
+    sent = -1
+
+    def at_rest() -> bool:
+        nonlocal sent
+        before, sent = sent, streaming.sent
+        return before == sent and not streaming._stored.wait(0.3)
+
+    wait_for(at_rest)
+    assert streaming.sent < len(lines), "the server goes on reading"
+    assert server.log().count("Redis does not") <= 2, "each thing that waits says so once"
+    server.redis.config_set("maxmemory", 0)
+    wait_for(lambda: set(numbers(server, uuid)) >= set(range(6000)), timeout=30)
+    streaming.close()
+    assert numbers(server, uuid) == list(range(6000)), "refused as a whole: nothing twice"
+    assert "maxmemory" in server.log()
+
+
+def test_a_full_redis_is_freed_by_what_the_queue_acknowledges(server: Server, tmp_path: Path) -> None:
+    """Nobody needs to do anything but wait for the exporter."""
+    uuid = server.sensor()
+    server.redis.config_set("maxmemory", server.redis.info("memory")["used_memory"] + (2 << 20))
+    lines = numbered(1500, 4000)
+    streaming = Streaming(server, uuid, lines)
+    streaming.start()
+    wait_for(lambda: "Redis does not store" in server.log())
+    found: set[int] = set()
+
+    async def consume() -> None:
+        client = records.connect(f"unix://{tmp_path}/redis.sock")
+        consumer = records.Consumer(client, "maltrail", "maltrail", "test")
+        async with asyncio.timeout(25):
+            while len(found) < len(lines):
+                batch = await consumer.read(100, 0.1)
+                found.update(int(record) for delivery in batch for record in delivery.records())
+                await consumer.acknowledge(batch)
+        await client.close(close_connection_pool=True)
+
+    asyncio.run(consume())
+    streaming.close()
+    assert found == set(range(1500))
+
+
+def test_a_stop_while_redis_is_away_says_what_is_lost(server: Server, redis: Daemon) -> None:
+    uuid = server.sensor()
+    with server.connect() as connection:
+        connection.sendall(packet(uuid, 3, b"one\n"))
+        wait_for(lambda: server.lines(uuid, "3") == [b"one"])
+        redis.stop(signal.SIGKILL)
+        connection.sendall(packet(uuid, 3, b"two\n"))
+        wait_for(lambda: "Redis does not store" in server.log())
+        status, seconds = end(server.daemon)
+    assert status == 0
+    assert seconds < 15
+    assert "are lost" in server.log()
+
+
+def test_a_stop_while_redis_was_never_there_is_prompt(tmp_path: Path) -> None:
+    server = Server(tmp_path, tmp_path / "redis.sock")
+    starting = threading.Thread(target=lambda: suppress_failure(server.daemon))
+    starting.start()
+    wait_for(lambda: server.daemon.log.exists() and "Redis does not" in server.log())
+    process = server.daemon.process
+    assert process is not None
+    process.terminate()
+    try:
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
+        starting.join()
+        server.redis.close()
+    assert "Traceback" not in server.log()
+
+
+def suppress_failure(daemon: Daemon) -> None:
+    """Starts a daemon that will not become ready."""
+    from demo.chain import Failed
+
+    with suppress(Failed):
+        daemon.start()
+
+
+def test_a_server_that_waits_for_redis_serves_when_it_comes(tmp_path: Path) -> None:
+    redis, server = own_redis(tmp_path), Server(tmp_path, tmp_path / "redis.sock")
+    starting = threading.Thread(target=server.daemon.start)
+    starting.start()
+    try:
+        wait_for(lambda: server.daemon.log.exists() and "Redis does not answer" in server.log())
+        redis.start()
+        starting.join(10)
+        uuid = server.sensor()
+        with server.connect() as connection:
+            connection.sendall(packet(uuid, 3, b"x\n"))
+            wait_for(lambda: server.lines(uuid, "3") == [b"x"])
+    finally:
+        starting.join()
+        server.daemon.stop()
+        server.redis.close()
+        redis.stop()
+
+
+def test_clients_carry_on_with_a_server_that_was_killed(server: Server) -> None:
+    """Plain D4 acknowledges nothing: what was on its way is lost, what came before and after is not."""
+    uuid = server.sensor()
+
+    async def test() -> None:
+        outbox, states = Outbox(1 << 20), list[str]()
+        sender = Sender(Identity(uuid, KEY), 254, {"type": "maltrail"}, 4096)
+        context = partial(tls.client_context, server.ca, verify=True)
+        client = Client(sender, outbox, Endpoint("127.0.0.1", server.port), context, states.append)
+        running = asyncio.create_task(client.run())
+        for line in numbered(100):
+            outbox.put(line)
+        await until(lambda: len(numbers(server, uuid)) == 100)
+        await asyncio.to_thread(server.daemon.stop, signal.SIGKILL)
+        await until(lambda: "lost" in states[-1] or "cannot be reached" in states[-1])
+        for line in numbered(200)[100:]:
+            outbox.put(line)
+        await asyncio.to_thread(server.daemon.start)
+        await until(lambda: len(numbers(server, uuid)) == 200)
+        client.stop()
+        await running
+
+    asyncio.run(test())
+    assert numbers(server, uuid) == list(range(200))
+
+
+def test_a_stop_while_many_stream_is_orderly(server: Server) -> None:
+    uuids = [server.sensor() for _ in range(2)]
+    stopping = threading.Event()
+
+    def stream(uuid: UUID) -> None:
+        line = b"x" * 999 + b"\n"
+        with suppress(OSError), server.connect() as connection:
+            connection.sendall(packet(uuid, 2, META))
+            while not stopping.is_set():
+                connection.sendall(packet(uuid, 254, line))
+
+    senders = [threading.Thread(target=stream, args=(uuids[number % 2],)) for number in range(20)]
+    for sender in senders:
+        sender.start()
+    try:
+        wait_for(lambda: all(len(server.entries(uuid)) > 500 for uuid in uuids))
+        status, seconds = end(server.daemon)
+    finally:
+        stopping.set()
+        for sender in senders:
+            sender.join(20)
+    assert (status, "Traceback" in server.log()) == (0, False)
+    assert seconds < 10
+    assert all(set(server.lines(uuid)) == {b"x" * 999} for uuid in uuids), "no line is torn"
+
+
+@pytest.mark.parametrize("broken", ["key", "certificate"])
+def test_a_reload_with_a_certificate_that_cannot_be_used_keeps_the_old_one(
+    server: Server, tmp_path: Path, broken: str
+) -> None:
+    good = {path: path.read_bytes() for path in (tmp_path / "tls").iterdir()}
+    other = trustme.CA(key_type=trustme.KeyType.ECDSA).issue_cert("127.0.0.1", key_type=trustme.KeyType.ECDSA)
+    if broken == "key":
+        other.private_key_pem.write_to_path(tmp_path / "tls" / "server.key")
+    else:
+        (tmp_path / "tls" / "server.pem").write_text("not PEM")
+    reload(server)
+    wait_for(lambda: "not reloaded" in server.log())
+    server.connect().close()
+    for path, content in good.items():
+        path.write_bytes(content)
+    reload(server)
+    wait_for(lambda: "Reloaded" in server.log())
+    server.connect().close()
+
+
+def test_a_reload_takes_the_new_certificate(server: Server, tmp_path: Path) -> None:
+    server.command("certificate", "--directory", str(tmp_path), "--name", "d4.example.org")
+    assert "d4.example.org" not in names(server)
+    reload(server)
+    wait_for(lambda: "Reloaded" in server.log())
+    assert "d4.example.org" in names(server)
+
+
+def names(server: Server) -> str:
+    """The certificate that the server shows, as text."""
+    with server.connect() as connection:
+        return str(connection.getpeercert())
+
+
+def reload(server: Server) -> None:
+    assert server.daemon.process is not None
+    server.daemon.process.send_signal(signal.SIGHUP)
+
+
+def test_a_reload_changes_the_rules_for_connections_to_come(server: Server) -> None:
+    uuid = server.sensor()
+    with server.connect() as old:
+        old.sendall(packet(uuid, 3, b"one\n"))
+        wait_for(lambda: server.lines(uuid, "3") == [b"one"])
+        server.config.write_text(server.config.read_text() + "types = 8\n")
+        reload(server)
+        wait_for(lambda: "Reloaded" in server.log())
+        old.sendall(packet(uuid, 3, b"two\n"))
+        wait_for(lambda: server.lines(uuid, "3") == [b"one", b"two"])
+    with server.connect() as new:
+        new.sendall(packet(uuid, 3, b"three\n"))
+        wait_for(lambda: "type 3 is not accepted; 8 are" in server.log())
+
+
+def test_an_emptied_redis_gets_its_queue_again(server: Server) -> None:
+    uuid = server.sensor()
+    server.redis.flushall()
+    wait_for(lambda: Redis.exists(server.redis, records.QUEUES))
+    with server.connect() as connection:
+        connection.sendall(packet(uuid, 3, b"x\n"))
+        with suppress(ssl.SSLError, ConnectionError):
+            assert connection.recv(1) == b""
+    assert "not a known sensor" in server.log(), "sensors went with the rest"
+
+
+def test_unknown_uuid_is_let_in_as_soon_as_it_is_added(server: Server) -> None:
+    uuid = uuid4()
+    with server.connect() as connection:
+        connection.sendall(packet(uuid, 3, b"x\n"))
+        wait_for(lambda: f"d4-server sensors add {uuid}" in server.log())
+    server.command("sensors", "add", str(uuid), "--key-file", "-", input=KEY)
+    with server.connect() as connection:
+        connection.sendall(packet(uuid, 3, b"x\n"))
+        wait_for(lambda: server.lines(uuid, "3") == [b"x"])
