@@ -56,7 +56,7 @@ async def fill(path: Path) -> None:
     entries = [Entry(sensors[n % 64], "maltrail", 0, LINE * LINES) for n in range(ENTRIES)]
     for offset in range(0, ENTRIES, 500):
         await records.append(redis, entries[offset : offset + 500])
-    await redis.close()
+    await records.close(redis)
 
 
 def receive(port: int, listening: Event, stopped: Event) -> None:

@@ -22,7 +22,7 @@ settings.load_profile("d4")
 
 @dataclass(frozen=True)
 class Certificates:
-    """PEM files: a CA, a certificate of 127.0.0.1 and localhost with its key, and a CA that signed neither."""
+    """PEM files: a CA, its certificate for 127.0.0.1 and localhost, the key of that, and another CA."""
 
     ca: Path
     certificate: Path
@@ -51,8 +51,8 @@ def redis_server() -> Iterator[Path]:
     # Not under tmp_path: the path of a Unix socket has room for about a hundred bytes.
     with TemporaryDirectory(prefix="redis-") as name:
         path = Path(name) / "redis.sock"
-        options = ["--port", "0", "--unixsocket", str(path), "--dir", name, "--appendonly", "yes", "--save", ""]
-        server = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
+        options = f"--port 0 --unixsocket {path} --dir {name} --appendonly yes --save".split()
+        server = subprocess.Popen(["redis-server", *options, ""], stdout=subprocess.DEVNULL)
         try:
             wait_for(lambda: accepts(path))
             yield path

@@ -10,7 +10,7 @@ from functools import partial
 
 from d4common import records
 from d4common.records import Consumer, Delivery, QueueMissing
-from d4common.service import Service
+from d4common.service import Service, cancel
 from d4exporter.config import ExporterConfig
 from d4exporter.udp import SinkDown, UDPSink
 
@@ -44,7 +44,7 @@ async def run(name: str, settings: ExporterConfig, service: Service) -> None:
         await service.stopping.wait()
         if exporter.busy:
             await asyncio.wait([work], timeout=STOP_TIME)
-        work.cancel()
+        await cancel(work)
     sink.close()
 
 

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     """d4-sensor run"""
     settings = command.load_or_end(SensorConfig, files(arguments))
     try:
-        service.run(partial(daemon.run, files(arguments), settings))
+        service.run(partial(daemon.run, partial(files, arguments), settings))
     except NoIdentity as error:
         service.end(str(error))
 

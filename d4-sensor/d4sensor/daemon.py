@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from d4common import config
@@ -18,6 +19,8 @@ from d4sensor.trails import TrailError, Trails
 
 log = logging.getLogger(__name__)
 
+Files = Callable[[], list[Path]]
+
 BATCHES = 16
 """Batches read of an interface before the event loop gets its turn."""
 
@@ -26,8 +29,8 @@ REOPEN_INTERVAL = 5.0
 """Seconds between attempts to open an interface that went away."""
 
 
-async def run(files: list[Path], settings: SensorConfig, service: Service) -> None:
-    """The daemon. ``files`` are read again at a reload."""
+async def run(files: Files, settings: SensorConfig, service: Service) -> None:
+    """The daemon. ``files`` names what a reload reads, drop-ins that are new by then too."""
     engine = Engine(load_trails(settings.trails.path), settings.capture.sensor_name())
     outbox = ship.outbox()
     sensor = Sensor(engine, outbox, service)
@@ -38,9 +41,13 @@ async def run(files: list[Path], settings: SensorConfig, service: Service) -> No
             group.create_task(sensor.watch(name, settings.capture)) for name in settings.capture.interface
         ]
         telling = group.create_task(sensor.tell_status())
+
+        def reload() -> str:
+            group.create_task(_reload(files, engine))
+            return "Reading the trails again"
+
         interfaces = ", ".join(settings.capture.interface)
-        ready = f"Watching {interfaces} for {len(engine.trails)} trails"
-        service.ready(ready, lambda: _reload(files, engine))
+        service.ready(f"Watching {interfaces} for {len(engine.trails)} trails", reload)
         await service.stopping.wait()
         for task in (*watching, telling):
             task.cancel()
@@ -71,20 +78,20 @@ def report_problems(problems: list[trails.Problem]) -> None:
         log.warning("… and %d lines more", len(problems) - 10)
 
 
-def _reload(files: list[Path], engine: Engine) -> str:
-    """Reads the trails again; the old ones stay where that fails or leaves none."""
+async def _reload(files: Files, engine: Engine) -> None:
+    """Reads the trails again, beside the capture; the old ones stay where that fails or leaves none."""
     try:
-        paths = config.load(SensorConfig, files).value.trails.path
-        loaded, problems = trails.load(map(str, paths))
+        paths = config.load(SensorConfig, files()).value.trails.path
+        loaded, problems = await asyncio.to_thread(trails.load, map(str, paths))
     except (config.ConfigError, TrailError) as error:
         log.error("not reloaded, the old trails stay: %s", error)
-        return f"Reload failed, the old {len(engine.trails)} trails are in force"
+        return
     report_problems(problems)
     if not loaded:
         log.error("not reloaded, the old trails stay: there are none in %s", " ".join(map(str, paths)))
-        return f"Reload failed, the old {len(engine.trails)} trails are in force"
+        return
     engine.trails = loaded
-    return f"Watching for {len(loaded)} trails"
+    log.info("watching for %d trails", len(loaded))
 
 
 class Sensor:
@@ -152,8 +159,15 @@ class Sensor:
                 gone.set_result(error)
 
     def _tell(self) -> None:
-        dropped = sum(interface.counts().dropped for interface in self._open)
         self._service.status(
             f"{self.events} events, {len(self._outbox)} waiting, {self._outbox.dropped} discarded; "
-            f"{dropped} packets dropped by the kernel; {self._connection}"
+            f"{self._kernel_drops()} packets dropped by the kernel; {self._connection}"
         )
+
+    def _kernel_drops(self) -> int:
+        """Packets for which there was no room, at all interfaces that are there."""
+        dropped = 0
+        for interface in self._open:
+            with suppress(CaptureError):
+                dropped += interface.counts().dropped
+        return dropped

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     settings = command.load_or_end(ServerConfig, files(arguments))
     try:
-        service.run(partial(daemon.run, files(arguments), settings))
+        service.run(partial(daemon.run, partial(files, arguments), settings))
     except tls.TLSError as error:
         service.end(f"{error}; `d4-server certificate` makes one")
 
@@ -121,7 +121,7 @@ def make_certificate(arguments: argparse.Namespace) -> None:
     except (OSError, ValueError) as error:
         service.end(f"no certificate in {arguments.directory}: {error}")
     print(f"names: {', '.join(certificates.names_of(certificate))}")
-    print(f"valid until: {certificate.not_valid_after:%Y-%m-%d}")
+    print(f"valid until: {certificates.ends(certificate):%Y-%m-%d}")
     print(f"SHA-256: {certificates.fingerprint(certificate)}")
     print(f"for sensors: {arguments.directory / 'ca.pem'}")
 
@@ -159,7 +159,7 @@ def with_redis(arguments: argparse.Namespace, work: Callable[[Redis], Awaitable[
         try:
             return await work(redis)
         finally:
-            await redis.close()
+            await records.close(redis)
 
     try:
         return asyncio.run(connected())

@@ -61,6 +61,14 @@ def names_of(certificate: x509.Certificate) -> list[str]:
     return dns + [str(address) for address in names.get_values_for_type(x509.IPAddress)]
 
 
+def ends(certificate: x509.Certificate) -> datetime:
+    """When a certificate stops to be valid; cryptography gave that another name in 42."""
+    if hasattr(certificate, "not_valid_after_utc"):
+        moment: datetime = certificate.not_valid_after_utc
+        return moment
+    return certificate.not_valid_after.replace(tzinfo=UTC)
+
+
 def fingerprint(certificate: x509.Certificate) -> str:
     """SHA-256 of a certificate, as `openssl x509 -fingerprint -sha256` writes it."""
     return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
@@ -149,7 +157,7 @@ def _name(name: str) -> str:
 
 def _is_good(certificate: x509.Certificate, key_path: Path, ca: x509.Certificate) -> bool:
     """Whether a certificate lasts a while, was signed by the CA, and its key is there."""
-    if certificate.not_valid_after < datetime.now(UTC).replace(tzinfo=None) + RENEW:
+    if ends(certificate) < datetime.now(UTC) + RENEW:
         return False
     authority, algorithm = ca.public_key(), certificate.signature_hash_algorithm
     if not isinstance(authority, ec.EllipticCurvePublicKey) or algorithm is None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from contextlib import suppress
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +14,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from d4common import config, records, tls
-from d4common.service import Service, end, inherited_sockets
+from d4common.service import Service, cancel, end, inherited_sockets
 from d4server.config import ServerConfig
 from d4server.ingest import Ingest
 from d4server.store import Store
 
 log = logging.getLogger(__name__)
+
+Files = Callable[[], list[Path]]
 
 SOCKET = "d4"
 """Name of the socket that systemd holds (FileDescriptorName=)."""
@@ -32,8 +34,8 @@ STATUS_INTERVAL = 5.0
 """Seconds."""
 
 
-async def run(files: list[Path], settings: ServerConfig, service: Service) -> None:
-    """The daemon. ``files`` are read again at a reload."""
+async def run(files: Files, settings: ServerConfig, service: Service) -> None:
+    """The daemon. ``files`` names what a reload reads, drop-ins that are new by then too."""
     context = tls.server_context(settings.d4.certificate, settings.d4.key_file())
     redis = records.connect(settings.redis.url)
     store = Store(redis)
@@ -52,14 +54,13 @@ async def run(files: list[Path], settings: ServerConfig, service: Service) -> No
             server.close()
         await ingest.close()
         await store.flushed()
-        for task in tasks:
-            task.cancel()
+        await cancel(*tasks)
 
 
-def _reload(files: list[Path], context: ssl.SSLContext, ingest: Ingest) -> str:
+def _reload(files: Files, context: ssl.SSLContext, ingest: Ingest) -> str:
     """Certificate and rules for connections to come; the rest needs a restart, which loses no connection."""
     try:
-        d4 = config.load(ServerConfig, files).value.d4
+        d4 = config.load(ServerConfig, files()).value.d4
         # A context forgets its certificate before it looks at another, so that one is tried elsewhere first.
         tls.server_context(d4.certificate, d4.key_file())
         context.load_cert_chain(d4.certificate, d4.key_file())
@@ -95,11 +96,20 @@ async def _keep_house(redis: Redis, settings: ServerConfig) -> None:
     While Redis is full, only the freeing works, and that is what makes room.
     """
     types = [*map(str, sorted(settings.d4.types)), *settings.d4.meta_types]
+    failing = False
     while True:
-        with suppress(RedisError):  # the store tells of it, and waits
+        try:
             for type in types:
                 await records.trim(redis, type)
             await records.create_queue(redis, FIRST_QUEUE, FIRST_QUEUE)
+        except RedisError as error:
+            if not failing:
+                log.error("Redis does not work, trying again: %s", records.explain(error))
+            failing = True
+        else:
+            if failing:
+                log.info("Redis works again")
+            failing = False
         await asyncio.sleep(HOUSEKEEPING_INTERVAL)
 
 

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from d4common import journal, records
 from d4common.records import Entry
+from d4common.service import cancel
 from d4common.session import Data, Hello, Reason, Receiver, Refused, Rules
 from d4server import sensors
 from d4server.lines import Lines
@@ -64,9 +65,7 @@ class Ingest:
 
     async def close(self) -> None:
         """Ends all connections; what came in whole packets is with the store."""
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await cancel(*self._open)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -132,9 +131,12 @@ class Connection:
 
     async def _read(self, reader: asyncio.StreamReader, deadline: float) -> bytes:
         """The next bytes; only a sensor that has proved itself may be silent beyond the deadline."""
+        if self.receiver.authentic:
+            return await reader.read(READ_SIZE)
+        left = deadline - asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout_at(None if self.receiver.authentic else deadline):
-                return await reader.read(READ_SIZE)
+            # Not asyncio.timeout(): it takes the cancellations that redis-py leaves behind for somebody's.
+            return await asyncio.wait_for(reader.read(READ_SIZE), left)
         except TimeoutError:
             raise Refused(Reason.SILENT, f"no authentic packet in {SILENCE:.0f} s") from None
 

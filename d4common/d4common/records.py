@@ -77,13 +77,24 @@ async def patiently(what: str, operation: Callable[[], Awaitable[T]]) -> T:
             result = await operation()
         except RedisError as error:
             if not waiting:
-                log.error("Redis does not %s, trying again: %s", what, error)
+                log.error("Redis does not %s, trying again: %s", what, explain(error))
             waiting = True
             await asyncio.sleep(1)
             continue
         if waiting:
             log.info("Redis is back")
         return result
+
+
+def explain(error: RedisError) -> str:
+    """What Redis had against it: without the command that redis-py puts in front, which holds data."""
+    text = str(error).rpartition("caused error: ")[2]
+    return type(error).__name__ if "exception.args" in text or not text else text
+
+
+async def close(redis: Redis) -> None:
+    """Closes a client's connections. (redis-py's own close() has another name since 5.0.1.)"""
+    await redis.connection_pool.disconnect()
 
 
 def partition(sensor: UUID) -> int:
@@ -102,7 +113,7 @@ def streams(type: str) -> list[str]:
 
 
 async def append(redis: Redis, entries: Sequence[Entry]) -> None:
-    """Appends all entries or none, in one round trip. Raises what redis-py raises."""
+    """Appends all entries or, where Redis is full, none, in one round trip. Raises what redis-py raises."""
     async with redis.pipeline(transaction=True) as pipe:
         for entry in entries:
             fields = {"sensor": entry.sensor.bytes, "time": entry.timestamp, "data": entry.data}

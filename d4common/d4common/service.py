@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import uvloop
 from systemd.daemon import listen_fds_with_names, notify
@@ -54,7 +54,12 @@ class Service:
         if self._reload is None:
             return
         _tell("RELOADING=1")
-        status = self._reload()
+        try:
+            status = self._reload()
+        except Exception:
+            log.exception("the reload failed; what was in force stays")
+            _tell("READY=1")
+            return
         _tell(f"READY=1\nSTATUS={status}")
         log.info("%s", status)
 
@@ -82,6 +87,18 @@ async def _run(main: Main) -> None:
         await main(service)
     finally:
         watchdog.cancel()
+
+
+async def cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancels tasks and waits until they have ended.
+
+    It takes more than one try where redis-py is at work: it looks whether it can read by a time-out of its
+    own, of no length, and takes a cancellation that comes in the same turn of the loop for that.
+    """
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=0.1)
 
 
 async def _watch() -> None:

@@ -37,9 +37,7 @@ class Web:
 
     http_listen: str = option(address, "127.0.0.1", "Address of the web page; :: is all, IPv4 too.")
     http_port: int = option(port, "8338", "TCP port.")
-    state_dir: Path = option(
-        path, "/var/lib/maltrail-collector", "Directory of the hash of the password."
-    )
+    state_dir: Path = option(path, "/var/lib/maltrail-collector", "Directory of the hash of the password.")
 
     @property
     def endpoint(self) -> Endpoint:

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from d4common import config, service
 from d4common.config import Endpoint
-from maltrailcollector import intake, passwords
+from maltrailcollector import badrequests, intake, passwords
 from maltrailcollector.config import CollectorConfig
 from maltrailcollector.daylog import PAUSE, DayLog
 from maltrailcollector.intake import Intake
@@ -63,6 +63,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for one in udp:
         loop.add_reader(one.fileno(), taking.take, one)
+    badrequests.keep_short()
     site = Site(settings.log.log_dir, settings.web.state_dir, _names(udp), life.stopping)
     runner = web.AppRunner(site.application(), access_log=None)
     await runner.setup()

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -73,8 +74,8 @@ def test_a_date_that_is_none_is_refused(collector: Collector, date: str) -> None
 
 def test_strangers_see_nothing(collector: Collector) -> None:
     collector.password()
-    for headers in ({}, {"Authorization": basic("admin", "guess")}, {"Authorization": "Basic x"}):
-        answer = collector.ask("/events", **headers)
+    for authorization in ("", basic("admin", "guess"), "Basic x", "Basic //79"):
+        answer = collector.ask("/events", Authorization=authorization)
         assert answer.status == 401
         assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
     assert collector.ask("/live").status == 401
@@ -121,13 +122,51 @@ def test_the_first_password_is_said_and_works(collector: Collector) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec_Fetch_Site": "cross-site"}]
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://["},
+        {"Origin": "null"},
+        {"Sec_Fetch_Site": "cross-site"},
+    ],
 )
 def test_forms_of_other_sites_are_refused(collector: Collector, headers: dict[str, str]) -> None:
     form = {"user": "admin", "password": collector.password()}
     assert collector.ask("/login", "POST", form, **headers).status == 403
     own = {"Origin": collector.url, "Sec_Fetch_Site": "same-origin"}
     assert collector.ask("/login", "POST", form, **own).status == 303
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\r\n\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET http://[x/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nuser",
+    ],
+)
+def test_what_is_not_http_costs_one_line(collector: Collector, request_: bytes) -> None:
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", collector.http_port)) as client:
+            client.sendall(request_)
+            client.shutdown(socket.SHUT_WR)
+            client.settimeout(10)
+            with suppress(ConnectionError):
+                while client.recv(65536):
+                    pass
+    assert collector.ask("/ping").body == b"pong"
+    wait_for(lambda: "a request could not be understood" in collector.said)
+    assert collector.said.count("a request could not be understood") == 1
+    assert "Traceback" not in collector.said
+
+
+def test_forms_beyond_reason_are_refused(collector: Collector) -> None:
+    assert collector.ask("/login", "POST", {"user": "admin", "password": "x" * 20_000}).status == 413
+    assert collector.ask("/login", "POST", {"user": "\0\ufffe", "password": "x" * 2000}).status == 401
+    assert collector.ask("/login", "POST", {}).status == 401
+    assert "Traceback" not in collector.said
 
 
 def test_every_answer_has_the_headers_that_guard_it(collector: Collector) -> None:
@@ -228,7 +267,8 @@ def test_sockets_that_systemd_holds_are_taken(collector: Collector) -> None:
     finally:
         process.terminate()
         assert process.wait(10) == 0
-        udp.close(), web.close()
+        udp.close()
+        web.close()
 
 
 def test_what_stops_a_start_is_said_in_one_line(collector: Collector, tmp_path: Path) -> None:

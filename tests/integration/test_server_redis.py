@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -14,8 +13,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-import trustme
-from redis import Redis
+from conftest import Certificates
 from redis.exceptions import ConnectionError
 from serving import KEY, META, Server, end, own_redis, packet
 from waiting import until, wait_for
@@ -141,7 +139,7 @@ def test_a_full_redis_is_freed_by_what_the_queue_acknowledges(server: Server, tm
     """Nobody needs to do anything but wait for the exporter."""
     uuid = server.sensor()
     server.redis.config_set("maxmemory", server.redis.info("memory")["used_memory"] + (2 << 20))
-    lines = numbered(1500, 4000)
+    lines = numbered(650, 4000)
     streaming = Streaming(server, uuid, lines)
     streaming.start()
     wait_for(lambda: "Redis does not store" in server.log())
@@ -159,62 +157,32 @@ def test_a_full_redis_is_freed_by_what_the_queue_acknowledges(server: Server, tm
 
     asyncio.run(consume())
     streaming.close()
-    assert found == set(range(1500))
+    assert found == set(range(650))
 
 
-def test_a_stop_while_redis_is_away_says_what_is_lost(server: Server, redis: Daemon) -> None:
-    uuid = server.sensor()
-    with server.connect() as connection:
-        connection.sendall(packet(uuid, 3, b"one\n"))
-        wait_for(lambda: server.lines(uuid, "3") == [b"one"])
-        redis.stop(signal.SIGKILL)
-        connection.sendall(packet(uuid, 3, b"two\n"))
-        wait_for(lambda: "Redis does not store" in server.log())
-        status, seconds = end(server.daemon)
-    assert status == 0
-    assert seconds < 15
-    assert "are lost" in server.log()
-
-
-def test_a_stop_while_redis_was_never_there_is_prompt(tmp_path: Path) -> None:
+def test_a_server_without_redis_stops_promptly(tmp_path: Path) -> None:
     server = Server(tmp_path, tmp_path / "redis.sock")
-    starting = threading.Thread(target=lambda: suppress_failure(server.daemon))
-    starting.start()
-    wait_for(lambda: server.daemon.log.exists() and "Redis does not" in server.log())
-    process = server.daemon.process
-    assert process is not None
-    process.terminate()
-    try:
-        assert process.wait(5) == 0
-    finally:
-        process.kill()
-        starting.join()
-        server.redis.close()
-    assert "Traceback" not in server.log()
+    server.daemon.start()
+    server.redis.close()
+    status, seconds = end(server.daemon)
+    assert (status, "Traceback" in server.log()) == (0, False)
+    assert seconds < 5
 
 
-def suppress_failure(daemon: Daemon) -> None:
-    """Starts a daemon that will not become ready."""
-    from demo.chain import Failed
-
-    with suppress(Failed):
-        daemon.start()
-
-
-def test_a_server_that_waits_for_redis_serves_when_it_comes(tmp_path: Path) -> None:
+def test_a_sensor_that_comes_before_redis_is_served_when_it_comes(tmp_path: Path) -> None:
     redis, server = own_redis(tmp_path), Server(tmp_path, tmp_path / "redis.sock")
-    starting = threading.Thread(target=server.daemon.start)
-    starting.start()
+    redis.start()
+    uuid = server.sensor()
+    redis.stop()
+    server.daemon.start()
     try:
-        wait_for(lambda: server.daemon.log.exists() and "Redis does not answer" in server.log())
-        redis.start()
-        starting.join(10)
-        uuid = server.sensor()
         with server.connect() as connection:
             connection.sendall(packet(uuid, 3, b"x\n"))
+            wait_for(lambda: "Redis does not answer" in server.log())
+            redis.start()
             wait_for(lambda: server.lines(uuid, "3") == [b"x"])
+        wait_for(lambda: server.redis.exists(records.QUEUES))
     finally:
-        starting.join()
         server.daemon.stop()
         server.redis.close()
         redis.stop()
@@ -274,12 +242,11 @@ def test_a_stop_while_many_stream_is_orderly(server: Server) -> None:
 
 @pytest.mark.parametrize("broken", ["key", "certificate"])
 def test_a_reload_with_a_certificate_that_cannot_be_used_keeps_the_old_one(
-    server: Server, tmp_path: Path, broken: str
+    server: Server, tmp_path: Path, certificates: Certificates, broken: str
 ) -> None:
     good = {path: path.read_bytes() for path in (tmp_path / "tls").iterdir()}
-    other = trustme.CA(key_type=trustme.KeyType.ECDSA).issue_cert("127.0.0.1", key_type=trustme.KeyType.ECDSA)
     if broken == "key":
-        other.private_key_pem.write_to_path(tmp_path / "tls" / "server.key")
+        (tmp_path / "tls" / "server.key").write_bytes(certificates.key.read_bytes())
     else:
         (tmp_path / "tls" / "server.pem").write_text("not PEM")
     reload(server)
@@ -326,17 +293,6 @@ def test_a_reload_changes_the_rules_for_connections_to_come(server: Server) -> N
         wait_for(lambda: "type 3 is not accepted; 8 are" in server.log())
 
 
-def test_an_emptied_redis_gets_its_queue_again(server: Server) -> None:
-    uuid = server.sensor()
-    server.redis.flushall()
-    wait_for(lambda: Redis.exists(server.redis, records.QUEUES))
-    with server.connect() as connection:
-        connection.sendall(packet(uuid, 3, b"x\n"))
-        with suppress(ssl.SSLError, ConnectionError):
-            assert connection.recv(1) == b""
-    assert "not a known sensor" in server.log(), "sensors went with the rest"
-
-
 def test_unknown_uuid_is_let_in_as_soon_as_it_is_added(server: Server) -> None:
     uuid = uuid4()
     with server.connect() as connection:
@@ -346,3 +302,11 @@ def test_unknown_uuid_is_let_in_as_soon_as_it_is_added(server: Server) -> None:
     with server.connect() as connection:
         connection.sendall(packet(uuid, 3, b"x\n"))
         wait_for(lambda: server.lines(uuid, "3") == [b"x"])
+
+
+def test_a_stop_just_after_the_start_is_prompt(server: Server) -> None:
+    """redis-py takes a cancellation for its own at certain moments; the daemon must not rely on one."""
+    for _ in range(5):
+        status, seconds = end(server.daemon)
+        assert (status, seconds < 5) == (0, True)
+        server.daemon.start()

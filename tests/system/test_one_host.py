@@ -26,6 +26,20 @@ EXPOSURE = {
 }
 """What `systemd-analyze security` may come to, from 0 (nothing exposed) to 10."""
 
+TRACES = (
+    "/etc/d4",
+    "/etc/redis/*d4*",
+    "/etc/systemd/system/*/d4-*",
+    "/etc/systemd/system/*/maltrail-*",
+    "/run/redis-d4",
+    "/usr/share/d4",
+    "/var/lib/d4-*",
+    "/var/lib/maltrail-collector",
+    "/var/lib/redis/*d4*",
+    "/var/log/maltrail",
+)
+"""Where the packages and what they run leave files."""
+
 BAD_ADDRESS = "136.161.101.53"
 """One of the trails that d4-sensor brings: an address to try a sensor with."""
 
@@ -76,6 +90,25 @@ def test_a_reload_leaves_the_services_running(host: Machine) -> None:
         assert host.run("systemctl", "show", "--value", "--property", "MainPID", unit) == before
 
 
+def test_the_configuration_says_where_the_sockets_listen(host: Machine) -> None:
+    drop_ins = {
+        "/etc/d4/server.conf.d/50-ports.conf": "[d4]\ntls_port = 5443\n",
+        "/etc/d4/collector.conf.d/50-ports.conf": "[udp]\nudp_port = 9337\n[web]\nhttp_port = 9338\n",
+    }
+
+    def listen_anew() -> set[str]:
+        host.run("systemctl", "daemon-reload")
+        host.run("systemctl", "restart", *SOCKETS)
+        return set(re.findall(r":([0-9]+) ", host.run("ss", "-Hlntu")))
+
+    for path, text in drop_ins.items():
+        host.write(path, text)
+    ports = listen_anew()
+    assert ports >= {"5443", "9337", "9338"} and not ports & {"4443", "8337", "8338"}
+    host.run("rm", *drop_ins)
+    assert listen_anew() >= {"4443", "8337", "8338"}
+
+
 def test_an_upgrade_keeps_the_sockets_open(host: Machine) -> None:
     def opened() -> list[str]:
         show = ("systemctl", "show", "--value", "--property", "ActiveEnterTimestampMonotonic")
@@ -89,14 +122,9 @@ def test_an_upgrade_keeps_the_sockets_open(host: Machine) -> None:
 
 def test_purge_leaves_nothing(host: Machine) -> None:
     host.run("apt-get", "purge", "--yes", *PACKAGES)
-    left = host.run(
-        "sh",
-        "-c",
-        "ls -d /etc/d4 /etc/redis/*d4* /run/d4* /run/redis-d4 /var/lib/d4* /var/lib/maltrail* /var/lib/redis/*d4*"
-        " /var/log/maltrail /etc/systemd/system/*/*d4* /etc/systemd/system/*/maltrail* 2> /dev/null || true",
-    )
-    assert left == ""
-    assert not host.run("systemctl", "list-units", "--plain", "--no-legend", "d4-*", "maltrail-*", "redis-server@d4*")
+    assert host.run("sh", "-c", f"ls -d {' '.join(TRACES)} 2> /dev/null || true") == ""
+    listing = ("systemctl", "list-units", "--plain", "--no-legend")
+    assert host.run(*listing, "d4-*", "maltrail-*", "redis-server@d4*") == ""
 
 
 def give_route(host: Machine) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import ssl
 
 import pytest
-from d4common.client import Outbox, explain
+
+from d4common.client import Outbox, _or_closed, explain
 
 
 def lines(outbox: Outbox) -> bytes:
@@ -71,6 +72,16 @@ def test_outbox_tells_when_it_is_filled_and_when_all_was_sent() -> None:
     asyncio.run(asyncio.wait_for(test(), 10))
 
 
+def test_write_is_no_success_when_the_peer_has_closed() -> None:
+    async def test() -> None:
+        closed = asyncio.create_task(asyncio.sleep(0))
+        await closed
+        with pytest.raises(ConnectionResetError, match="the server closed it"):
+            await _or_closed(asyncio.sleep(0), closed)
+
+    asyncio.run(test())
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -78,7 +89,7 @@ def test_outbox_tells_when_it_is_filled_and_when_all_was_sent() -> None:
         (TimeoutError(), "no answer in 15 s"),
         (OSError("Multiple exceptions: x"), "Multiple exceptions: x"),
         (ConnectionResetError(), "ConnectionResetError"),
-        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), "[SSL: WRONG_VERSION_NUMBER] wrong"),
+        (ssl.SSLError(1, "[SSL: WRONG] wrong version number"), "[SSL: WRONG] wrong"),
     ],
 )
 def test_failure_is_explained_in_words(error: OSError, words: str) -> None:

@@ -9,12 +9,13 @@ from dataclasses import astuple, replace
 from unicodedata import category
 
 import pytest
-from d4common import event
-from d4common.event import Event, EventError, parse
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", "Pacific/Apia")
+from d4common import event
+from d4common.event import Event, EventError, parse
+
+ZONES = ("UTC", "Europe/Berlin", "Pacific/Apia")
 
 SEEN = Event(
     1795546055,
@@ -34,6 +35,15 @@ LINE = (
     '"2026-11-24 18:47:35.552881" vm 10.0.0.5 - 136.161.101.53 - ICMP IP 136.161.101.53 '
     '"sinkhole conficker (malware)" (static)'
 )
+
+LINES = """\
+10.0.0.6 4000 10.0.0.1 53 UDP DNS (cdn).alspearowa.com "ek router (malicious)" (static)
+10.0.0.7 4001 5.181.156.45 443 TCP IPORT 5.181.156.45:443 "netsupport (malware)" (static)
+10.0.0.8 4002 93.184.1.1 80 TCP URL shop.test.org(/a?id=1%20or%201) "sql injection (suspicious)" (heuristic)
+2a02::5 4003 2400:6180:0:d0::1008:2001 22 TCP IP 2400:6180:0:d0::1008:2001 "mass scanner" "abuse.ch (+other)"
+10.0.0.8,10.9.9.9 4002,4003 93.184.1.1,93.184.1.2 80 TCP,UDP UA "say ""hi"" now" x y
+""".splitlines()
+"""What follows the time and the sensor in lines of every shape."""
 
 
 def set_zone(name: str) -> None:
@@ -65,15 +75,7 @@ def test_line_is_what_maltrail_writes() -> None:
     "line",
     [
         LINE,
-        '"2026-11-24 18:47:35.553271" vm 10.0.0.6 4000 10.0.0.1 53 UDP DNS (cdn).alspearowa.com "ek router (malicious)" '
-        "(static)",
-        '"2026-11-24 18:47:35.553579" vm 10.0.0.7 4001 5.181.156.45 443 TCP IPORT 5.181.156.45:443 "netsupport (malware)" '
-        "(static)",
-        '"2026-11-24 18:47:35.000000" vm 10.0.0.8 4002 93.184.1.1 80 TCP URL a.test.org(/a?id=1%20or%201) "sql (suspicious)" '
-        "(heuristic)",
-        '"2026-11-24 18:47:35.553906" vm 2a02:aaaa::5 4003 2400:6180:0:d0::1008:2001 22 TCP IP 2400:6180:0:d0::1008:2001 '
-        '"mass scanner" "abuse.ch (+other1,other2)"',
-        '"2026-11-24 18:47:35.000001" vm 10.0.0.8,10.9.9.9 4002,4003 93.184.1.1,93.184.1.2 80 TCP,UDP UA "say ""hi""" x y',
+        *(f'"2026-11-24 18:47:35.553271" vm {rest}' for rest in LINES),
     ],
 )
 def test_line_of_a_log_is_an_event_and_back(line: str) -> None:
@@ -141,7 +143,7 @@ def flat_field(text: str) -> str:
 
 
 @pytest.mark.parametrize("zone", ZONES, indirect=True)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events)
 def test_event_comes_back_from_its_line_and_from_the_wire(zone: str, seen: Event) -> None:
     assert parse(seen.line()).line() == seen.line()
@@ -181,11 +183,12 @@ def test_what_is_not_an_event_is_refused_with_what_is_wrong(text: str, complaint
         parse(text)
 
 
-digits_and_dates = st.from_regex(r'([0-9]{1,11} )?"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}\.[0-9]{6}"', fullmatch=True)
-words = st.lists(st.sampled_from(["-", '""', '"a b"', "x", "\t", '"', "a\nb", "\ud800"]), min_size=9, max_size=11)
+times = st.from_regex(r'([0-9]{1,11} )?"[0-9]{4}(-[0-9]{2}){2} [0-9:]{8}\.[0-9]{6}"', fullmatch=True)
+words = st.sampled_from(["-", '""', '"a b"', "x", "\t", '"', "a\nb", "\ud800"])
+rests = st.lists(words, min_size=9, max_size=11)
 
 
-@given(st.text() | st.builds(lambda time, rest: " ".join([time, *rest]), digits_and_dates, words))
+@given(st.text() | st.builds(lambda time, rest: " ".join([time, *rest]), times, rests))
 @example(f"99999999999 {LINE}")
 def test_any_text_is_an_event_that_can_be_written_again_or_an_event_error(text: str) -> None:
     try:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from d4common import journal
 from d4common.journal import Repeats
 
@@ -31,7 +32,11 @@ def log(journal_stream: str | None, tmp_path: Path) -> tuple[str, str]:
             stat = os.fstat(stderr.fileno())
             environment["JOURNAL_STREAM"] = journal_stream.format(device=stat.st_dev, inode=stat.st_ino)
         run = subprocess.run(
-            [sys.executable, "-c", PROGRAM], env=environment, stdout=subprocess.PIPE, stderr=stderr, check=True
+            [sys.executable, "-c", PROGRAM],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            check=True,
         )
     return run.stdout.decode(), errors.read_text()
 

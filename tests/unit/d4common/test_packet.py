@@ -8,9 +8,10 @@ from uuid import UUID
 
 import pytest
 from chunks import bytewise, pieces, sizes_of_chunks
-from d4common.packet import HEADER_SIZE, MAX_PAYLOAD, Decoder, Packet, PacketError, encode
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+from d4common.packet import HEADER_SIZE, MAX_PAYLOAD, Decoder, Packet, PacketError, encode
 
 KEY = b"private key to change"
 SENSOR = UUID("ff7ba400-e76c-4053-982d-feec42bdef38").bytes

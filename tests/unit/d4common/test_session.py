@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 from chunks import bytewise, pieces, sizes_of_chunks
+from hypothesis import given
+from hypothesis import strategies as st
+
 from d4common.packet import HEADER_SIZE, MAX_PAYLOAD, encode
 from d4common.session import (
     MAX_META_FRAGMENTS,
@@ -26,8 +30,6 @@ from d4common.session import (
     Sender,
     pack_lines,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 KEY = b"a key"
 SENSOR = UUID("ff7ba400-e76c-4053-982d-feec42bdef38")
@@ -44,7 +46,7 @@ def packet(
 
 
 def receive(chunks: Iterable[bytes], rules: Rules = RULES) -> list[Event | Reason]:
-    """What a server with the sensor's key makes of a stream: its events, and why it refused one, if it did."""
+    """What a server with the sensor's key makes of a stream: its events, and why it refused it, if it did."""
     receiver, found = Receiver(rules), list[Event | Reason]()
     try:
         for chunk in chunks:
@@ -89,7 +91,7 @@ meta = {"type": "maltrail"}
         ([packet(2, META), packet(254, b"x"), packet(254)], [2, meta, b"x", b""]),
         ([packet(2, META)], [2, meta]),
         ([packet(2), packet(2, META), packet(2), packet(254, b"x")], [2, meta, b"x"]),
-        # Refused on the header, in the order of the reference server: size, UUID, type, first packet, changes.
+        # Refused on the header, in the reference server's order: size, UUID, type, first packet, changes.
         ([oversize(99)], [Reason.SIZE]),
         ([packet(1, b"x"), oversize(1)], [1, b"x", Reason.SIZE]),
         ([versioned("ff7ba400-e76c-1053-982d-feec42bdef38")], [Reason.UUID_VERSION]),
@@ -126,7 +128,10 @@ def test_stream_has_this_outcome_in_any_chunks(packets: list[bytes], outcome: li
         ([META + b"\n"], [meta]),
         ([b'{"type"', b':"mal', b'trail"}'], [meta]),
         ([b"{", b"}"[:0], b'"type":"maltrail"', b"}\n"], [meta]),
-        ([b'{\n  "type": "mal\ntrail",\n  "note": "\xc3', b'\xa9"\n}\n'], [{"type": "maltrail", "note": "é"}]),
+        (
+            [b'{\n  "type": "mal\ntrail",\n  "note": "\xc3', b'\xa9"\n}\n'],
+            [{"type": "maltrail", "note": "é"}],
+        ),
         ([b'{"a": {"b": 1}', b', "type": "ja3-jl"}'], [{"a": {"b": 1}, "type": "ja3-jl"}]),
         ([META, b"\n"], [meta]),
         ([META, b" \r\n"], [meta]),
@@ -164,21 +169,32 @@ def test_meta_header_arrives_in_fragments_or_is_refused(
     found = summary(b"".join(packets))
     if outcome is None:
         outcome = [json.loads(b"".join(fragments))]
-    refused = isinstance(outcome[-1], Reason)
-    assert found == [2, *outcome] if refused else [2, *outcome, b"data"]
+    assert found == [2, *outcome, *([] if isinstance(outcome[-1], Reason) else [b"data"])]
 
 
 def test_meta_header_of_too_many_packets_is_refused() -> None:
     """Each of them has the header parsed again: a sensor must not make a server busy with one."""
-    assert receive([packet(2, b'{"a":{}')] + [packet(2, b"}")] * MAX_META_FRAGMENTS)[1:] == [Reason.META_HEADER]
-    assert receive([packet(2, b"{"), packet(2) * (2 * MAX_META_FRAGMENTS), packet(2, META[1:])])[1:] == [
-        MetaHeader("maltrail", meta)
-    ]
+    assert summary(packet(2, b'{"a":{}'), packet(2, b"}") * MAX_META_FRAGMENTS) == [2, Reason.META_HEADER]
+    slow = [packet(2, META[n : n + 1]) for n in range(len(META))] * (MAX_META_FRAGMENTS // len(META) + 1)
+    assert summary(*slow) == [2] + [meta] * (len(slow) // len(META))
+    assert summary(packet(2, b"{"), packet(2) * 2 * MAX_META_FRAGMENTS, packet(2, META[1:])) == [2, meta]
 
 
 def test_data_has_the_name_of_its_type() -> None:
     assert receive([packet(2, META) + packet(254, b"x", time=7)])[2:] == [Data("maltrail", 7, b"x")]
     assert receive([packet(8, b"x", time=7)]) == [Hello(SENSOR, 8), Data("8", 7, b"x")]
+
+
+def test_sensor_is_authentic_once_a_packet_was() -> None:
+    for key, stream in ((KEY, packet(1)), (KEY, packet(2)), (b"other", packet(1))):
+        receiver = Receiver(RULES)
+        receiver.receive_data(stream)
+        receiver.next_event()
+        receiver.authenticate(key)
+        assert (receiver.sensor, receiver.authentic) == (SENSOR, False)
+        with suppress(Refused):
+            receiver.next_event()
+        assert receiver.authentic == (key == KEY)
 
 
 def test_nothing_follows_the_hello_before_the_key() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Certificates
 from cryptography.hazmat.primitives import serialization
+
 from d4common.tls import TLSError, client_context, server_context
 
 
@@ -47,7 +48,9 @@ def test_unusable_files_are_named_with_the_reason(certificates: Certificates, tm
             make()
 
 
-def test_key_with_a_passphrase_is_refused_and_nobody_asked(certificates: Certificates, tmp_path: Path) -> None:
+def test_key_with_a_passphrase_is_refused_and_nobody_asked(
+    certificates: Certificates, tmp_path: Path
+) -> None:
     key = serialization.load_pem_private_key(certificates.key.read_bytes(), None)
     locked = tmp_path / "locked.pem"
     locked.write_bytes(

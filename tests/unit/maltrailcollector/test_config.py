@@ -23,7 +23,7 @@ def test_the_shipped_file_lists_every_option_at_its_default(tmp_path: Path) -> N
     uncommented.write_text(re.sub(r"(?m)^#(?=\w)", "", SHIPPED.read_text()))
     loaded = config.load(CollectorConfig, [uncommented])
     assert loaded.value == CollectorConfig()
-    assert set(loaded.origins) == {
+    assert set(loaded.written) == {
         (section.name, option.name)
         for section in dataclasses.fields(CollectorConfig)
         for option in dataclasses.fields(getattr(loaded.value, section.name))

@@ -33,9 +33,7 @@ def send(udp: socket.socket, *datagrams: bytes) -> None:
             sender.sendto(datagram, udp.getsockname())
 
 
-def test_accepted_lines_are_in_the_log_of_their_day_in_order(
-    udp: socket.socket, tmp_path: Path
-) -> None:
+def test_accepted_lines_are_in_the_log_of_their_day_in_order(udp: socket.socket, tmp_path: Path) -> None:
     taking = Intake(DayLog(tmp_path), 30 * DAY)
     now = int(time.time())
     events = [an_event(sec=now - 86400 * (number % 3), usec=number) for number in range(30)]
