@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, UnixDomainSocketConnection
 from redis.exceptions import RedisError, ResponseError
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,15 @@ class Delivery(NamedTuple):
 
 def connect(url: str) -> Redis:
     """A client for ``url``: unix:///path, redis://host:port/db or rediss://. It connects when used."""
-    return Redis.from_url(url, socket_connect_timeout=5, socket_timeout=30)
+    redis = Redis.from_url(url, socket_connect_timeout=5, socket_timeout=30)
+    if redis.connection_pool.connection_class is UnixDomainSocketConnection:
+        redis.connection_pool.connection_class = _UnixConnection
+    return redis
+
+
+class _UnixConnection(UnixDomainSocketConnection):  # type: ignore[misc]
+    # redis-py 4.3 names them in the error of a connection that breaks, although a Unix socket has neither.
+    host, port = "unix", 0
 
 
 async def patiently(what: str, operation: Callable[[], Awaitable[T]]) -> T:

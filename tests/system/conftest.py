@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -23,13 +24,18 @@ def reason_to_skip() -> str | None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def root() -> None:
-    """A root file system that machines can boot from."""
+def root() -> Iterator[None]:
+    """A root file system that machines can boot from, and none left of those that a killed run has booted."""
     reason = reason_to_skip()
     if reason:
         pytest.skip(reason)
     BUILD.mkdir(parents=True, exist_ok=True)
-    run(LAB / "rootfs", ROOT, DIST)
+    with open(BUILD / "lock", "w") as lock:  # one test run at a time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in (BUILD / "machines").glob("*"):
+            run(LAB / "machine", "down", left.name)
+        run(LAB / "rootfs", ROOT, DIST)
+        yield
 
 
 @pytest.fixture(scope="session")
