@@ -21,8 +21,8 @@ demo: ## the whole chain on a sample capture (ONCE=1 ends by itself; PCAP=file T
 	@packaging/dependencies run
 	@$(PYTHON) -m demo.demo $(if $(ONCE),--once) $(if $(PCAP),--pcap "$(PCAP)") $(if $(TRAILS),--trails "$(TRAILS)")
 
-test: ## all tests that this machine can run
-	@packaging/dependencies run test
+test: ## all tests that this machine can run (the system tests need `make build` first)
+	@packaging/dependencies run test system
 	@$(PYTHON) -m pytest
 
 test-system: build ## the packages, installed on machines with a real systemd

@@ -33,6 +33,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="d4-bench-") as directory, Chain(Path(directory)) as chain:
         chain.exporter.stop()
         chain.collector.stop()
+        with (chain.directory / "exporter.conf").open("a") as config:
+            config.write("max_rate = 0\n")
         asyncio.run(fill(chain.redis_socket))
         redis = Redis(unix_socket_path=str(chain.redis_socket))
         listening, stopped = multiprocessing.Event(), multiprocessing.Event()

@@ -1,4 +1,4 @@
-"""A d4-server of its own for a test, the Redis that it needs, and what a sensor sends it."""
+"""A d4-server of its own for a test, the Redis that it needs, a d4-sensor for it, and what sensors send."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from uuid import UUID, uuid4
 
 from redis import Redis
 
+from d4common import config, event
+from d4common.event import Event
 from d4common.packet import encode
 from d4common.records import partition, stream
+from d4sensor.config import SensorConfig
 from demo.chain import PYTHON, Daemon, environment, free_port
 
 KEY = b"a key of the tests"
@@ -98,6 +101,61 @@ class Server:
     def log(self) -> str:
         """What the server said."""
         return self.daemon.log.read_text()
+
+
+class Sensor:
+    """A d4-sensor in ``directory`` that watches ``left`` for 203.0.113.5, not yet started."""
+
+    def __init__(self, directory: Path, server: Server) -> None:
+        self.server = server
+        self.ca = directory / "sensor-ca.pem"
+        self.trails = directory / "trails.txt"
+        self.trails.write_text("203.0.113.5\n")
+        self.config = directory / "sensor.conf"
+        self.config.write_text(
+            f"[d4]\ndestination = 127.0.0.1:{server.port}\nca = {self.ca}\n"
+            f"[capture]\ninterface = left\nbuffer = 1M\nname = vm\n[trails]\npath = {self.trails}\n"
+        )
+        self.base = [PYTHON, "-m", "d4sensor", "--config", str(self.config)]
+        identity = directory / "sensor.conf.d" / "10-identity.conf"
+        self.command("identity", "--file", str(identity))
+        server.command("sensors", "add", "--from", str(identity))
+        uuid = config.load(SensorConfig, [identity]).value.d4.uuid
+        assert uuid is not None
+        self.uuid = uuid
+        self.daemon = Daemon("sensor", [*self.base, "run"], directory)
+
+    def trust(self, ca: Path) -> None:
+        """Gives the sensor its CA."""
+        self.ca.write_bytes(ca.read_bytes())
+
+    def attempt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """What becomes of a d4-sensor command."""
+        return subprocess.run(
+            [*self.base, *arguments], env=environment(), capture_output=True, text=True, timeout=60
+        )
+
+    def command(self, *arguments: str) -> str:
+        """What a command prints; it must succeed."""
+        result = self.attempt(*arguments)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def arrived(self) -> list[Event]:
+        """The sensor's events, as the server has stored them."""
+        return [event.parse(line.decode()) for line in self.server.lines(self.uuid)]
+
+    def seen(self) -> list[str]:
+        """The trails of its events."""
+        return [found.trail for found in self.arrived()]
+
+    def reload(self) -> None:
+        assert self.daemon.process is not None
+        self.daemon.process.send_signal(signal.SIGHUP)
+
+    def log(self) -> str:
+        """What it said."""
+        return self.daemon.log.read_text() if self.daemon.log.exists() else ""
 
 
 def closed(connection: socket.socket) -> bool:

@@ -31,6 +31,11 @@ class Sink:
 
     destination: Endpoint | None = option(config.endpoint(8337), None, "HOST:PORT that takes datagrams.")
     newline: bool = option(config.boolean, "yes", "Whether a line feed ends each datagram.")
+    max_rate: int = option(
+        config.integer(0, 10_000_000),
+        "25000",
+        "Most records a second, so that a backlog does not flood the receiver; 0 is without limit.",
+    )
 
     def problems(self) -> Iterator[str]:
         """There is no sensible default."""

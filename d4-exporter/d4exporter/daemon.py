@@ -12,6 +12,7 @@ from d4common import records
 from d4common.records import Consumer, Delivery, QueueMissing
 from d4common.service import Service, cancel
 from d4exporter.config import ExporterConfig
+from d4exporter.pace import Pace
 from d4exporter.udp import SinkDown, UDPSink
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ async def run(name: str, settings: ExporterConfig, service: Service) -> None:
     redis = records.connect(settings.redis.url)
     # The same name after a restart: what this process had not acknowledged comes first then.
     consumer = Consumer(redis, queue.type, queue.queue, f"{socket.gethostname()}:{name}")
-    sink = UDPSink(destination, settings.sink.newline)
+    sink = UDPSink(destination, settings.sink.newline, Pace(settings.sink.max_rate))
     exporter = Exporter(consumer, sink, service)
     service.ready(f"Exporting queue {queue.queue} ({queue.type}) to udp {destination}")
     async with asyncio.TaskGroup() as group:

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterable
 
 from d4common.config import Endpoint
+from d4exporter.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +25,12 @@ class SinkDown(Exception):
 class UDPSink:
     """Sends records to ``destination``, whose name is looked up each time the sink has been down."""
 
-    def __init__(self, destination: Endpoint, newline: bool) -> None:
+    def __init__(self, destination: Endpoint, newline: bool, pace: Pace) -> None:
         self.too_long = 0
         """Records that no datagram can hold."""
         self._destination = destination
         self._ending = b"\n" if newline else b""
+        self._pace = pace
         self._attempts = 0
         self._socket: socket.socket | None = None
 
@@ -42,6 +44,7 @@ class UDPSink:
             connected = self._socket or await self._connect()
             too_long = 0
             for record in records:
+                await self._pace.step()
                 if not await self._send(connected, record + self._ending):
                     too_long += 1
             pending = connected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

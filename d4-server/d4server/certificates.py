@@ -33,7 +33,11 @@ def ensure(directory: Path, names: list[str]) -> x509.Certificate:
     and ValueError where a name is none, or a file there is not what d4-server made.
     """
     tls = directory / "tls"
-    tls.mkdir(parents=True, exist_ok=True)
+    if not tls.exists():
+        tls.mkdir(parents=True)
+        tls.chmod(
+            0o755
+        )  # whatever the umask: the daemon reads its certificate there; keys have their own mode
     ca, ca_key = _ensure_ca(directory / "ca.pem", tls / "ca.key")
     path = tls / "server.pem"
     old = x509.load_pem_x509_certificate(path.read_bytes()) if path.exists() else None

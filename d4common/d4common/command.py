@@ -11,13 +11,16 @@ from d4common import config, service
 
 T = TypeVar("T")
 
+BROKEN_CONFIG = 78
+"""Exit status (EX_CONFIG of sysexits.h) by which systemd knows that another try is no use."""
+
 
 def load_or_end(schema: type[T], files: list[Path]) -> T:
     """The configuration in ``files``; ends the process with all its errors where there are any."""
     try:
         return config.load(schema, files).value
     except config.ConfigError as error:
-        service.end(str(error))
+        service.end(str(error), BROKEN_CONFIG)
 
 
 def add_config(
@@ -33,7 +36,7 @@ def add_config(
         try:
             loaded = config.load(schema, files(arguments))
         except config.ConfigError as error:
-            service.end(str(error))
+            service.end(str(error), BROKEN_CONFIG)
         if arguments.action == "show":
             print(config.show(loaded), end="")
 

@@ -138,11 +138,17 @@ def system_files(name: str) -> list[Path]:
     A credential (systemd.exec(5), LoadCredential=) takes the place of the drop-in of its name, which may
     hold a key that only root can read.
     """
-    roots = [root / f"{name}.conf.d" for root in DROP_IN_ROOTS]
-    if "CREDENTIALS_DIRECTORY" in os.environ:
-        roots.append(Path(os.environ["CREDENTIALS_DIRECTORY"]))
     main = Path(f"/etc/d4/{name}.conf")
-    return [*([main] if _has_content(main) else []), *drop_ins(roots)]
+    found = drop_ins([root / f"{name}.conf.d" for root in DROP_IN_ROOTS])
+    credentials = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"))
+    handed = [credentials / path.name for path in found]
+    return [
+        *([main] if _has_content(main) else []),
+        *(
+            credential if _has_content(credential) else path
+            for credential, path in zip(handed, found, strict=True)
+        ),
+    ]
 
 
 def files_of(path: Path) -> list[Path]:

@@ -97,6 +97,8 @@ async def patiently(what: str, operation: Callable[[], Awaitable[T]]) -> T:
 def explain(error: RedisError) -> str:
     """What Redis had against it: without the command that redis-py puts in front, which holds data."""
     text = str(error).rpartition("caused error: ")[2]
+    if "OutOfMemory" in type(error).__name__ or text.startswith("OOM "):
+        return "it holds as much as its maxmemory lets it"
     return type(error).__name__ if "exception.args" in text or not text else text
 
 

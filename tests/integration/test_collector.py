@@ -18,6 +18,7 @@ import pytest
 from collecting import Collector, an_event, basic
 from waiting import wait_for
 
+from d4common.command import BROKEN_CONFIG
 from demo.chain import environment
 from maltrailcollector.daylog import day_of
 
@@ -147,7 +148,7 @@ def test_forms_of_other_sites_are_refused(collector: Collector, headers: dict[st
         b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nuser",
     ],
 )
-def test_what_is_not_http_costs_one_line(collector: Collector, request_: bytes) -> None:
+def test_what_is_not_http_costs_one_line_at_most(collector: Collector, request_: bytes) -> None:
     for _ in range(3):
         with socket.create_connection(("127.0.0.1", collector.http_port)) as client:
             client.sendall(request_)
@@ -157,8 +158,8 @@ def test_what_is_not_http_costs_one_line(collector: Collector, request_: bytes) 
                 while client.recv(65536):
                     pass
     assert collector.ask("/ping").body == b"pong"
-    wait_for(lambda: "a request could not be understood" in collector.said)
-    assert collector.said.count("a request could not be understood") == 1
+    # Newer releases of aiohttp say nothing of what is plainly TLS.
+    assert collector.said.count("a request could not be understood") <= 1
     assert "Traceback" not in collector.said
 
 
@@ -272,11 +273,11 @@ def test_sockets_that_systemd_holds_are_taken(collector: Collector) -> None:
 
 
 def test_what_stops_a_start_is_said_in_one_line(collector: Collector, tmp_path: Path) -> None:
-    def start(*more: str) -> str:
+    def start(status: int = 1) -> str:
         result = subprocess.run(
             [*collector.base, "run"], env=environment(), capture_output=True, text=True, timeout=30
         )
-        assert result.returncode == 1
+        assert result.returncode == status
         return result.stderr
 
     assert start() == f"cannot listen on 127.0.0.1:{collector.udp_port}: Address already in use\n"
@@ -285,7 +286,7 @@ def test_what_stops_a_start_is_said_in_one_line(collector: Collector, tmp_path: 
     )
     assert start() == f"{tmp_path}/nowhere must be a directory that this user can write to\n"
     collector.config.write_text("[udp]\nport = 1\nlisten = x\n")
-    assert start().splitlines() == [
+    assert start(BROKEN_CONFIG).splitlines() == [
         f"{collector.config}:2: [udp] has no option port; did you mean udp_port?",
         f"{collector.config}:3: [udp] listen = x: must be an address such as 127.0.0.1, 0.0.0.0 or ::",
     ]

@@ -37,7 +37,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, redis_server: Path) -> Ite
 
 @pytest.fixture
 def server(running: Server) -> Iterator[Server]:
-    """The running server; a sensor that is connected all the while loses nothing, and the log has no traceback."""
+    """The running server. A connected sensor does not notice what a test does; no traceback is logged."""
     good = running.sensor()
     with running.connect() as connection:
         connection.sendall(packet(good, 3, b"before\n"))

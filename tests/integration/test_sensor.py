@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,19 +12,13 @@ from pathlib import Path
 import frames
 import pytest
 from conftest import Certificates
-from serving import Server, end
+from serving import Sensor, Server, end
 from waiting import wait_for
 
-from d4common import config, event
-from d4common.event import Event
-from d4sensor.config import SensorConfig
 from demo.chain import PYTHON, TREE, Daemon, environment
 from demo.make_sample import SAMPLE
 
 NAMESPACE = f"d4-sensor-test-{os.getpid()}"
-EXPECTED = (TREE / "demo" / "expected.txt").read_text().splitlines()
-TRAILS = [str(TREE / "d4-sensor" / "trails"), str(TREE / "demo" / "trails")]
-
 live = pytest.mark.skipif(os.geteuid() != 0, reason="capturing on an interface needs root")
 
 
@@ -85,61 +77,6 @@ def bad(last: int, sport: int = 4000) -> bytes:
     return frames.syn("10.0.0.1", sport, f"203.0.113.{last}", 443)
 
 
-class Sensor:
-    """A d4-sensor in ``directory`` that looks for 203.0.113.5, not yet started."""
-
-    def __init__(self, directory: Path, server: Server, interface: str = "left") -> None:
-        self.server = server
-        self.ca = directory / "sensor-ca.pem"
-        self.trails = directory / "trails.txt"
-        self.trails.write_text("203.0.113.5\n")
-        self.config = directory / "sensor.conf"
-        self.config.write_text(
-            f"[d4]\ndestination = 127.0.0.1:{server.port}\nca = {self.ca}\n"
-            f"[capture]\ninterface = {interface}\nbuffer = 1M\nname = vm\n[trails]\npath = {self.trails}\n"
-        )
-        self.base = [PYTHON, "-m", "d4sensor", "--config", str(self.config)]
-        identity = directory / "sensor.conf.d" / "10-identity.conf"
-        self.command("identity", "--file", str(identity))
-        server.command("sensors", "add", "--from", str(identity))
-        uuid = config.load(SensorConfig, [identity]).value.d4.uuid
-        assert uuid is not None
-        self.uuid = uuid
-        self.daemon = Daemon("sensor", in_namespace([*self.base, "run"]), directory)
-
-    def trust(self, ca: Path) -> None:
-        """Gives the sensor its CA."""
-        self.ca.write_bytes(ca.read_bytes())
-
-    def attempt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """What becomes of a d4-sensor command."""
-        return subprocess.run(
-            [*self.base, *arguments], env=environment(), capture_output=True, text=True, timeout=60
-        )
-
-    def command(self, *arguments: str) -> str:
-        """What a command prints; it must succeed."""
-        result = self.attempt(*arguments)
-        assert result.returncode == 0, result.stderr
-        return result.stdout
-
-    def arrived(self) -> list[Event]:
-        """The sensor's events, as the server has stored them."""
-        return [event.parse(line.decode()) for line in self.server.lines(self.uuid)]
-
-    def seen(self) -> list[str]:
-        """The trails of its events."""
-        return [found.trail for found in self.arrived()]
-
-    def reload(self) -> None:
-        assert self.daemon.process is not None
-        self.daemon.process.send_signal(signal.SIGHUP)
-
-    def log(self) -> str:
-        """What it said."""
-        return self.daemon.log.read_text() if self.daemon.log.exists() else ""
-
-
 @pytest.fixture
 def server(tmp_path: Path, redis_socket: Path) -> Iterator[Server]:
     """A d4-server, not yet started; in the end its log has no traceback."""
@@ -155,6 +92,7 @@ def sensor(namespace: None, tmp_path: Path, server: Server) -> Iterator[Sensor]:
     """A sensor in the namespace, not yet started; its server, not yet either, is there too."""
     server.daemon = Daemon("server", in_namespace([*server.base, "run"]), tmp_path)
     sensor = Sensor(tmp_path, server)
+    sensor.daemon = Daemon("sensor", in_namespace([*sensor.base, "run"]), tmp_path)
     yield sensor
     sensor.daemon.stop()
     assert "Traceback" not in sensor.log()
@@ -241,102 +179,21 @@ def test_a_stop_while_the_server_is_away_is_prompt_and_says_what_is_lost(sensor:
     sensor.daemon.start()
     wait_for(lambda: "Connection refused" in sensor.log())
     send(bad(5, 1), bad(5, 2))
-    # Only the stop says how many events wait: one more frame, and what came before it has been judged.
-    wait_for(lambda: packets_wait() == 0)
+    wait_for_status(sensor, "2 events, 2 waiting")
     status, seconds = end(sensor.daemon)
     assert (status, seconds < 2) == (0, True)
     assert "2 events could not be sent before the stop and are lost" in sensor.log()
 
 
-def packets_wait() -> int:
-    """Bytes that wait in packet sockets of the namespace."""
-    command = in_namespace(["ss", "--packet", "--no-header", "--numeric"])
-    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return sum(int(line.split()[1]) for line in shown.splitlines())
-
-
-def test_replay_prints_the_events(tmp_path: Path, server: Server) -> None:
-    sensor = Sensor(tmp_path, server)
-    printed = sensor.command("replay", str(SAMPLE), *options(TRAILS)).splitlines()
-    assert [line.split(" ", 3)[3] for line in printed] == EXPECTED
-    assert all(line.startswith('"20') and line.split(" ")[2] == "vm" for line in printed)
-    now = sensor.command("replay", str(SAMPLE), "--timestamps", "wallclock", *options(TRAILS)).splitlines()
-    assert [line.split(" ", 3)[3] for line in now] == EXPECTED
-    assert min(now) > max(printed)
-
-
-def options(trails: list[str]) -> list[str]:
-    """Options of `replay`."""
-    return [word for path in trails for word in ("--trails", path)]
-
-
-def test_replay_sends_the_events(tmp_path: Path, server: Server) -> None:
-    sensor = Sensor(tmp_path, server)
-    sensor.trust(server.ca)
-    server.daemon.start()
-    assert sensor.command("replay", str(SAMPLE), str(SAMPLE), "--send", *options(TRAILS)) == ""
-    wait_for(lambda: len(sensor.arrived()) == 2 * len(EXPECTED))
-    assert [found.line().split(" ", 3)[3] for found in sensor.arrived()] == EXPECTED * 2
-
-
-def test_replay_waits_for_the_server_until_it_is_stopped(tmp_path: Path, server: Server) -> None:
-    sensor = Sensor(tmp_path, server)
-    sensor.trust(server.ca)
-    command = [*sensor.base, "replay", str(SAMPLE), "--send", *options(TRAILS)]
-    sending = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
-    assert sending.stderr is not None
-    try:
-        assert "Connection refused" in sending.stderr.readline()
-        sending.terminate()
-        assert sending.wait(5) == 1
-        assert f"{len(EXPECTED)} events were not sent" in sending.stderr.read()
-    finally:
-        sending.kill()
-        sending.wait()
-        sending.stderr.close()
-
-
-@pytest.mark.parametrize("how", ["missing", "truncated", "foreign", "empty", "directory"])
-@pytest.mark.parametrize("to", ["print", "send"])
-def test_replay_of_what_cannot_be_read_says_so(tmp_path: Path, server: Server, how: str, to: str) -> None:
-    """And gives the events that there were before it."""
-    sensor = Sensor(tmp_path, server)
-    sensor.trust(server.ca)
-    path = tmp_path / "broken.pcap"
-    if how == "truncated":
-        path.write_bytes(SAMPLE.read_bytes()[:-10])
-    elif how == "foreign":
-        path.write_text("no capture\n" * 100)
-    elif how == "empty":
-        path.touch()
-    elif how == "directory":
-        path.mkdir()
-    words = ["replay", str(SAMPLE), str(path), *options(TRAILS)]
-    if to == "send":
-        server.daemon.start()
-        result = sensor.attempt(*words, "--send")
-        wait_for(lambda: len(sensor.arrived()) >= len(EXPECTED))
-        found = [each.line().split(" ", 3)[3] for each in sensor.arrived()]
-    else:
-        result = sensor.attempt(*words)
-        found = [line.split(" ", 3)[3] for line in result.stdout.splitlines()]
-    assert result.returncode == 1
-    assert str(path) in result.stderr and "Traceback" not in result.stderr
-    assert found[: len(EXPECTED)] == EXPECTED
-    rest = Counter(found[len(EXPECTED) :])
-    assert rest <= Counter(EXPECTED) and bool(rest) == (how == "truncated")
-
-
-def test_replay_into_a_closed_pipe_ends_quietly(tmp_path: Path, server: Server) -> None:
-    sensor = Sensor(tmp_path, server)
-    command = [*sensor.base, "replay", *[str(SAMPLE)] * 200, *options(TRAILS)]
-    printing = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert printing.stdout is not None and printing.stderr is not None
-    with printing.stdout, printing.stderr:
-        assert printing.stdout.readline()
-        printing.stdout.close()
-        assert printing.wait(30) == 0
-        assert printing.stderr.read() == b""
+def wait_for_status(sensor: Sensor, words: str) -> None:
+    """Hears what the daemon tells systemd, until it has these words."""
+    path = sensor.daemon.log.with_name("sensor.notify")
+    path.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(path))
+        heard.settimeout(10)
+        while words not in heard.recv(4096).decode():
+            pass
 
 
 def test_a_broken_configuration_starts_nothing_and_says_all(tmp_path: Path, server: Server) -> None:
@@ -344,7 +201,7 @@ def test_a_broken_configuration_starts_nothing_and_says_all(tmp_path: Path, serv
     sensor.config.write_text("[d4]\nsnaplen = 0\n[capture]\ninterfaces = left\nbuffer = much\n")
     for words in (["run"], ["config", "check"], ["config", "show"], ["replay", str(SAMPLE)]):
         result = sensor.attempt(*words)
-        assert (result.returncode, result.stdout) == (1, "")
+        assert (result.returncode, result.stdout) == (78, "")
         for problem in (
             f"{sensor.config}:2: [d4] snaplen = 0",
             f"{sensor.config}:4: [capture] has no option interfaces; did you mean interface?",
@@ -362,27 +219,8 @@ def test_what_it_cannot_do_without_ends_the_start(
     tmp_path: Path, server: Server, text: str, complaint: str
 ) -> None:
     path = tmp_path / "other.conf"
-    path.write_text(text or f"[trails]\npath = {TRAILS[0]}\n")
+    path.write_text(text or f"[trails]\npath = {TREE}/d4-sensor/trails\n")
     command = [PYTHON, "-m", "d4sensor", "--config", str(path), "run"]
     result = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=30)
     assert result.returncode == 1
     assert complaint in result.stderr and "Traceback" not in result.stderr
-
-
-def test_a_port_that_is_not_d4_keeps_the_events(tmp_path: Path, server: Server) -> None:
-    """Something else listens there, speaks no TLS, and hangs up."""
-    sensor = Sensor(tmp_path, server)
-    sensor.trust(server.ca)
-    with socket.create_server(("127.0.0.1", server.port)) as listening:
-        command = [*sensor.base, "replay", str(SAMPLE), "--send", *options(TRAILS)]
-        sending = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
-        try:
-            for _ in range(2):
-                connection, _ = listening.accept()
-                connection.sendall(b"220 ready\r\n")
-                connection.close()
-        finally:
-            listening.close()
-    server.daemon.start()
-    assert sending.wait(20) == 0
-    wait_for(lambda: len(sensor.arrived()) == len(EXPECTED))

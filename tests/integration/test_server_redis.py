@@ -1,4 +1,4 @@
-"""d4-server while Redis, or d4-server itself, is killed, full, or not there yet; nothing may be lost or told wrongly."""
+"""d4-server while Redis, or d4-server itself, is killed, full, or not there yet: nothing is lost."""
 
 from __future__ import annotations
 

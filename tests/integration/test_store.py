@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -15,17 +17,18 @@ from waiting import until
 
 from d4common import records
 from d4common.records import Entry
+from d4common.service import cancel
 from d4server import store
 from d4server.store import Store
 
 SENSORS = [uuid4() for _ in range(5)]
 
 
-def run(socket: Path, test: Callable[[Redis, Store], Awaitable[None]]) -> None:
-    """Runs a test with a store in front of the Redis at this socket; the store does not run yet."""
+def run(path: Path, test: Callable[[Redis, Store], Awaitable[None]]) -> None:
+    """Runs a test with a store in front of the Redis at a Unix socket; the store does not run yet."""
 
     async def with_redis() -> None:
-        redis = records.connect(f"unix://{socket}")
+        redis = records.connect(f"unix://{path}")
         try:
             await test(redis, Store(redis))
         finally:
@@ -60,7 +63,7 @@ def test_each_sensors_entries_are_stored_in_order(redis_socket: Path) -> None:
         for sensor in SENSORS:
             assert await stored(redis, sensor) == [b"%d" % number for number in range(200)]
         assert taken.stored == 1000
-        running.cancel()
+        await cancel(running)
 
     run(redis_socket, test)
 
@@ -76,7 +79,7 @@ def test_what_gathers_goes_in_batches_of_some_size(
         running = asyncio.create_task(taken.run())
         await taken.flushed()
         assert 4 <= await transactions(redis) <= 8
-        running.cancel()
+        await cancel(running)
 
     run(redis_socket, test)
 
@@ -95,7 +98,7 @@ def test_entries_of_a_byte_count_as_what_they_cost(redis_socket: Path) -> None:
         running = asyncio.create_task(taken.run())
         await taken.flushed()
         assert await transactions(redis) >= 5
-        running.cancel()
+        await cancel(running)
         await waiting
 
     run(redis_socket, test)
@@ -120,7 +123,7 @@ def test_there_is_no_room_until_redis_has_taken_enough(redis_socket: Path) -> No
         await asyncio.wait_for(taken.room(), 10)
         await taken.flushed()
         assert len(await stored(redis)) == store.MAX_WAITING >> 18
-        running.cancel()
+        await cancel(running)
 
     run(redis_socket, test)
 
@@ -129,7 +132,7 @@ def test_flushed_returns_at_once_when_nothing_waits(redis_socket: Path) -> None:
     async def test(redis: Redis, taken: Store) -> None:
         running = asyncio.create_task(taken.run())
         await asyncio.wait_for(taken.flushed(), 0.1)
-        running.cancel()
+        await cancel(running)
 
     run(redis_socket, test)
 
@@ -142,7 +145,7 @@ def test_what_redis_did_not_take_before_the_stop_is_named(
         running = asyncio.create_task(taken.run())
         taken.put(entry("x" * 1000))
         await taken.flushed()
-        running.cancel()
+        await cancel(running)
         (lost,) = (each for each in caplog.records if "lost" in each.message)
         assert lost.levelno == logging.ERROR
 
@@ -163,7 +166,7 @@ def test_what_was_put_while_redis_was_away_is_stored_when_it_comes(
         await asyncio.to_thread(redis_server.start)
         await taken.flushed()
         assert await stored(redis) == [b"first", b"second"]
-        running.cancel()
+        await cancel(running)
         assert caplog.text.count("Redis does not store") == caplog.text.count("Redis is back") == 1
 
     try:
@@ -182,9 +185,37 @@ def test_an_error_of_redis_does_not_put_the_data_into_the_log(
             taken.put(entry("private" * 1000))
             await until(lambda: "Redis does not store" in caplog.text)
         finally:
-            running.cancel()
+            await cancel(running)
             await redis.config_set("maxmemory", 0)
 
     run(redis_socket, test)
     assert "maxmemory" in caplog.text
     assert "private" not in caplog.text
+
+
+def test_a_redis_that_dies_over_an_answer_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Killed with a command unread: the kernel resets the connection instead of ending it."""
+
+    async def hang_up(listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        connection, _ = await loop.sock_accept(listening)
+        with connection:
+            connection.setblocking(False)
+            await until(lambda: select.select([connection], [], [], 0)[0])
+
+    async def test(redis: Redis, taken: Store) -> None:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(tmp_path / "redis.sock"))
+            listening.setblocking(False)
+            listening.listen()
+            dying = asyncio.create_task(hang_up(listening))
+            running = asyncio.create_task(taken.run())
+            taken.put(entry("one"))
+            await dying
+            await until(lambda: running.done() or "Redis does not store" in caplog.text)
+            assert not running.done(), running.result()
+            await cancel(running)
+
+    run(tmp_path / "redis.sock", test)

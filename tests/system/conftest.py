@@ -33,7 +33,7 @@ def root() -> Iterator[None]:
     with open(BUILD / "lock", "w") as lock:  # one test run at a time
         fcntl.flock(lock, fcntl.LOCK_EX)
         for left in (BUILD / "machines").glob("*"):
-            run(LAB / "machine", "down", left.name)
+            run(LAB / "machine", "kill", left.name)
         run(LAB / "rootfs", ROOT, DIST)
         yield
 

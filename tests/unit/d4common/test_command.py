@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from d4common import command, config
+from d4common.command import BROKEN_CONFIG
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def test_broken_configuration_ends_with_all_its_errors(
     with pytest.raises(SystemExit) as ended:
         run(conf, *words)
     output, errors = capsys.readouterr()
-    assert (ended.value.code, output, len(errors.splitlines())) == (1, "", 2)
+    assert (ended.value.code, output, len(errors.splitlines())) == (BROKEN_CONFIG, "", 2)
     assert f"{conf}:2: [sensor] snaplen = x" in errors and f"{conf}:3: [sensor] has no option name" in errors
 
 

@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from d4common.config import Endpoint
+from d4exporter.pace import Pace
 from d4exporter.udp import MAX_DATAGRAM, SinkDown, UDPSink
 
 
@@ -42,14 +43,13 @@ def run(test: Coroutine[Any, Any, None]) -> None:
         runner.run(test)
 
 
-def take(destination: Endpoint, *records: bytes, newline: bool = True) -> UDPSink:
-    """A sink that has taken these records."""
-    sink = UDPSink(destination, newline)
+def take(destination: Endpoint, *records: bytes, newline: bool = True) -> None:
+    """A sink takes these records, and is closed."""
+    sink = UDPSink(destination, newline, Pace(0))
     try:
         run(sink.take(records))
     finally:
         sink.close()
-    return sink
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -57,12 +57,13 @@ def take(destination: Endpoint, *records: bytes, newline: bool = True) -> UDPSin
 def test_each_record_is_a_datagram(receivers: Receivers, host: str, newline: bool, ending: bytes) -> None:
     receiver, destination = receivers.bind(host)
     take(destination, b"one", b"two two", b"\x00\xff", newline=newline)
-    assert [receiver.recv(100) for _ in range(3)] == [b"one" + ending, b"two two" + ending, b"\x00\xff" + ending]
+    got = [receiver.recv(100) for _ in range(3)]
+    assert got == [record + ending for record in (b"one", b"two two", b"\x00\xff")]
 
 
 def test_all_datagrams_come_from_one_socket(receivers: Receivers) -> None:
     receiver, destination = receivers.bind()
-    sink = UDPSink(destination, True)
+    sink = UDPSink(destination, True, Pace(0))
 
     async def test() -> None:
         for record in (b"one", b"two"):
@@ -84,7 +85,7 @@ def test_a_port_where_nobody_listens_is_down(receivers: Receivers, host: str) ->
 def test_even_the_last_record_is_known_to_be_refused(receivers: Receivers) -> None:
     """Nothing is taken that the kernel was told nobody wanted, though its send did not fail."""
     receiver, destination = receivers.bind()
-    sink = UDPSink(destination, True)
+    sink = UDPSink(destination, True, Pace(0))
 
     async def test() -> None:
         await sink.take([b"one"])
@@ -111,7 +112,7 @@ def test_a_name_that_comes_to_be_known_is_looked_up_again(
     known = socket.getaddrinfo(destination.host, destination.port, type=socket.SOCK_DGRAM)
 
     async def test() -> None:
-        sink = UDPSink(Endpoint("collector.example", destination.port), True)
+        sink = UDPSink(Endpoint("collector.example", destination.port), True, Pace(0))
         monkeypatch.setattr(socket, "getaddrinfo", unknown)
         with pytest.raises(SinkDown, match="not known"):
             await sink.take([b"one"])
@@ -138,7 +139,7 @@ def test_each_address_of_a_name_is_tried(receivers: Receivers, monkeypatch: pyte
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
 
     async def test() -> None:
-        sink = UDPSink(Endpoint("localhost", destination.port), True)
+        sink = UDPSink(Endpoint("localhost", destination.port), True, Pace(0))
         with pytest.raises(SinkDown):
             await sink.take([b"one"])
         await sink.take([b"one"])
@@ -154,7 +155,7 @@ def test_a_record_too_long_is_left_out_and_counted(
 ) -> None:
     receiver, destination = receivers.bind()
     longest = b"x" * most
-    sink = UDPSink(destination, newline)
+    sink = UDPSink(destination, newline, Pace(0))
 
     async def test() -> None:
         await sink.take([b"before", longest + b"x"])
@@ -174,7 +175,7 @@ def test_a_record_too_long_counts_once_however_often_it_is_tried(
     receiver, destination = receivers.bind()
     receiver.close()
     records = [b"x" * 70_000, b"one"]
-    sink = UDPSink(destination, True)
+    sink = UDPSink(destination, True, Pace(0))
 
     async def test() -> None:
         for _ in range(3):

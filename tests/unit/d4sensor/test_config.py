@@ -22,7 +22,8 @@ def load(tmp_path: Path, text: str) -> SensorConfig:
 def test_says_where_to_send_and_what_to_see(tmp_path: Path) -> None:
     loaded = load(
         tmp_path,
-        "[d4]\ndestination = d4.example.org\nverify = no\nuuid = ff7ba400e76c4053982dfeec42bdef38\nkey = a b # c\n"
+        "[d4]\ndestination = d4.example.org\nverify = no\n"
+        "uuid = ff7ba400e76c4053982dfeec42bdef38\nkey = a b # c\n"
         "[capture]\ninterface = eth0, eth1\nbuffer = 2M\nfilter = not port 22\nname = vm\n",
     )
     assert loaded.d4.destination == Endpoint("d4.example.org", 4443)

@@ -52,7 +52,8 @@ def test_a_name_that_it_lacks_is_refused(tmp_path: Path, name: str) -> None:
 def test_openssl_agrees(tmp_path: Path) -> None:
     certificate = certificates.ensure(tmp_path, ["d4.example.org"])
     server = str(tmp_path / "tls" / "server.pem")
-    verify = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", str(tmp_path / "ca.pem")]
+    trusting = ["-CAfile", str(tmp_path / "ca.pem"), "-x509_strict", "-purpose", "sslserver"]
+    verify = ["openssl", "verify", *trusting]
     subprocess.run([*verify, "-verify_hostname", "d4.example.org", server], check=True, capture_output=True)
     wrong = subprocess.run([*verify, "-verify_hostname", "example.org", server], capture_output=True)
     assert wrong.returncode != 0

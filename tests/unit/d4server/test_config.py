@@ -40,7 +40,16 @@ def test_what_is_wrong_is_said_all_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["nonsense", "/run/redis.sock", "http://localhost", "redis://h:0", "redis://h:99999", "unix://", "redis://h:x"]
+    "url",
+    [
+        "nonsense",
+        "/run/redis.sock",
+        "http://localhost",
+        "redis://h:0",
+        "redis://h:99999",
+        "unix://",
+        "redis://h:x",
+    ],
 )
 def test_a_redis_that_cannot_be_is_a_problem_of_the_configuration(tmp_path: Path, url: str) -> None:
     with pytest.raises(config.ConfigError, match="url"):
