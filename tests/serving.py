@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import ssl
@@ -12,11 +13,13 @@ from uuid import UUID, uuid4
 
 from redis import Redis
 
-from d4common import config, event
+from d4common import event, records
 from d4common.event import Event
 from d4common.packet import encode
 from d4common.records import partition, stream
-from d4sensor.config import SensorConfig
+from d4common.session import Identity
+from d4sensor import identity
+from d4server import certificates, sensors
 from demo.chain import PYTHON, Daemon, environment, free_port
 
 KEY = b"a key of the tests"
@@ -54,6 +57,7 @@ class Server:
     def __init__(self, directory: Path, redis: Path) -> None:
         self.port = free_port()
         self.ca = directory / "ca.pem"
+        self.redis_path = redis
         self.redis = Redis(unix_socket_path=str(redis))
         self.config = directory / "server.conf"
         self.config.write_text(
@@ -62,7 +66,7 @@ class Server:
             f"certificate = {directory}/tls/server.pem\nkey = {directory}/tls/server.key\n"
         )
         self.base = [PYTHON, "-m", "d4server", "--config", str(self.config)]
-        self.command("certificate", "--directory", str(directory))
+        certificates.ensure(directory, [])
         self.daemon = Daemon("server", [*self.base, "run"], directory)
 
     def command(self, *arguments: str, input: bytes | None = None) -> str:
@@ -80,8 +84,18 @@ class Server:
     def sensor(self) -> UUID:
         """A sensor that the server lets in with KEY."""
         uuid = uuid4()
-        self.command("sensors", "add", str(uuid), "--key-file", "-", input=KEY)
+        self.let_in(Identity(uuid, KEY))
         return uuid
+
+    def let_in(self, identity: Identity) -> None:
+        """Does what `d4-server sensors add` does."""
+
+        async def add() -> None:
+            redis = records.connect(f"unix://{self.redis_path}")
+            await sensors.add(redis, identity)
+            await redis.close(close_connection_pool=True)
+
+        asyncio.run(add())
 
     def connect(self) -> ssl.SSLSocket:
         """A verified TLS connection."""
@@ -117,12 +131,11 @@ class Sensor:
             f"[capture]\ninterface = left\nbuffer = 1M\nname = vm\n[trails]\npath = {self.trails}\n"
         )
         self.base = [PYTHON, "-m", "d4sensor", "--config", str(self.config)]
-        identity = directory / "sensor.conf.d" / "10-identity.conf"
-        self.command("identity", "--file", str(identity))
-        server.command("sensors", "add", "--from", str(identity))
-        uuid = config.load(SensorConfig, [identity]).value.d4.uuid
-        assert uuid is not None
-        self.uuid = uuid
+        path = directory / "sensor.conf.d" / "10-identity.conf"
+        identity.make(path)
+        made = sensors.read_identity(path)
+        server.let_in(made)
+        self.uuid = made.uuid
         self.daemon = Daemon("sensor", [*self.base, "run"], directory)
 
     def trust(self, ca: Path) -> None:

@@ -18,6 +18,7 @@ from redis.exceptions import ConnectionError
 from serving import KEY, META, Server, end, own_redis, packet
 from waiting import until, wait_for
 
+import d4server.certificates
 from d4common import records, tls
 from d4common.client import Client, Outbox
 from d4common.config import Endpoint
@@ -260,7 +261,7 @@ def test_a_reload_with_a_certificate_that_cannot_be_used_keeps_the_old_one(
 
 
 def test_a_reload_takes_the_new_certificate(server: Server, tmp_path: Path) -> None:
-    server.command("certificate", "--directory", str(tmp_path), "--name", "d4.example.org")
+    d4server.certificates.ensure(tmp_path, ["d4.example.org"])
     assert "d4.example.org" not in names(server)
     reload(server)
     wait_for(lambda: "Reloaded" in server.log())
@@ -298,7 +299,7 @@ def test_unknown_uuid_is_let_in_as_soon_as_it_is_added(server: Server) -> None:
     with server.connect() as connection:
         connection.sendall(packet(uuid, 3, b"x\n"))
         wait_for(lambda: f"d4-server sensors add {uuid}" in server.log())
-    server.command("sensors", "add", str(uuid), "--key-file", "-", input=KEY)
+    server.let_in(Identity(uuid, KEY))
     with server.connect() as connection:
         connection.sendall(packet(uuid, 3, b"x\n"))
         wait_for(lambda: server.lines(uuid, "3") == [b"x"])

@@ -65,6 +65,6 @@ def test_broken_configuration_ends_with_all_its_errors(
 def test_daemon_gets_the_configuration_or_ends(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.load_or_end(Schema, [conf]) == Schema(Sensor(20))
     conf.write_text(BROKEN)
-    with pytest.raises(SystemExit, match="1"):
+    with pytest.raises(SystemExit, match="78"):
         command.load_or_end(Schema, [conf])
     assert len(capsys.readouterr().err.splitlines()) == 2

@@ -31,7 +31,7 @@ def test_the_unit_says_the_default_itself(tmp_path: Path, text: str) -> None:
 
 
 def test_a_broken_configuration_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="1"):
+    with pytest.raises(SystemExit, match="78"):
         write(tmp_path, "tls_port = 443\nlisten = x")
     assert "listen = x" in capsys.readouterr().err
     assert not (tmp_path / "units").exists()
