@@ -93,7 +93,7 @@ class Server:
         async def add() -> None:
             redis = records.connect(f"unix://{self.redis_path}")
             await sensors.add(redis, identity)
-            await redis.close(close_connection_pool=True)
+            await records.close(redis)
 
         asyncio.run(add())
 

@@ -46,8 +46,8 @@ async def run(files: Files, settings: SensorConfig, service: Service) -> None:
             group.create_task(_reload(files, engine))
             return "Reading the trails again"
 
-        interfaces = ", ".join(settings.capture.interface)
-        service.ready(f"Watching {interfaces} for {len(engine.trails)} trails", reload)
+        await asyncio.sleep(0)  # each has now tried to open its interface
+        service.ready(f"Watching {sensor.interfaces()} for {len(engine.trails)} trails", reload)
         await service.stopping.wait()
         for task in (*watching, telling):
             task.cancel()
@@ -137,6 +137,10 @@ class Sensor:
                 loop.remove_reader(interface.fileno())
                 self._open.remove(interface)
                 interface.close()
+
+    def interfaces(self) -> str:
+        """The interfaces that are being watched."""
+        return ", ".join(interface.name for interface in self._open) or "no interface yet"
 
     async def tell_status(self) -> None:
         """Keeps the status line fresh."""

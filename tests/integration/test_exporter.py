@@ -80,7 +80,7 @@ class Exporter:
             try:
                 return await work(client)
             finally:
-                await client.close(close_connection_pool=True)
+                await records.close(client)
 
         return asyncio.run(connected())
 

@@ -168,7 +168,7 @@ def test_who_does_not_prove_itself_in_time_is_refused(
         writer.close()
         server.close()
         await served.close()
-        await redis.close(close_connection_pool=True)
+        await records.close(redis)
         assert counted == {"silent": 1}
         assert there, "who has proved itself may be silent"
 

@@ -22,9 +22,9 @@ NAMESPACE = f"d4-sensor-test-{os.getpid()}"
 live = pytest.mark.skipif(os.geteuid() != 0, reason="capturing on an interface needs root")
 
 
-def ip(command: str) -> None:
-    """Runs ip(8)."""
-    subprocess.run(["ip", *command.split()], check=True, capture_output=True, text=True)
+def ip(command: str) -> str:
+    """Runs ip(8); what it prints."""
+    return subprocess.run(["ip", *command.split()], check=True, capture_output=True, text=True).stdout
 
 
 def in_namespace(command: list[str]) -> list[str]:
@@ -39,6 +39,9 @@ def pair(name: str) -> Iterator[str]:
     try:
         for end in (name, f"{name}-peer"):
             ip(f"-n {NAMESPACE} link set {end} addrgenmode none up")
+        # Until the kernel has seen that both ends are there, it drops what is sent.
+        for end in (name, f"{name}-peer"):
+            wait_for(lambda: " UP " in ip(f"-n {NAMESPACE} -brief link show dev {end}"))  # noqa: B023
         yield name
     finally:
         ip(f"-n {NAMESPACE} link delete {name}")

@@ -2,71 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from redis import Redis
+from serving import META, Server, closed, packet
 from waiting import wait_for
 
-from d4common.packet import encode
-from d4common.records import PARTITIONS, partition, stream
-from demo.chain import PYTHON, Daemon, environment, free_port
-
-KEY = b"a key of the tests"
-
-
-class Server:
-    """A running d4-server, and what a sensor needs to reach it."""
-
-    def __init__(self, directory: Path, redis: Path) -> None:
-        self.port = free_port()
-        self.ca = directory / "ca.pem"
-        self.redis = Redis(unix_socket_path=str(redis))
-        self.config = directory / "server.conf"
-        self.config.write_text(
-            f"[redis]\nurl = unix://{redis}\n"
-            f"[d4]\nlisten = 127.0.0.1\ntls_port = {self.port}\n"
-            f"certificate = {directory}/tls/server.pem\nkey = {directory}/tls/server.key\n"
-        )
-        self.command("certificate", "--directory", str(directory))
-        self.daemon = Daemon("server", [*self._base(), "run"], directory)
-
-    def _base(self) -> list[str]:
-        return [PYTHON, "-m", "d4server", "--config", str(self.config)]
-
-    def command(self, *arguments: str, input: bytes | None = None) -> str:
-        """What a d4-server command prints; it must succeed."""
-        result = subprocess.run(
-            [*self._base(), *arguments], env=environment(), input=input, capture_output=True, check=True
-        )
-        return result.stdout.decode()
-
-    def sensor(self) -> UUID:
-        """A sensor that the server lets in with KEY."""
-        uuid = uuid4()
-        self.command("sensors", "add", str(uuid), "--key-file", "-", input=KEY)
-        return uuid
-
-    def connect(self) -> ssl.SSLSocket:
-        """A verified TLS connection."""
-        context = ssl.create_default_context(cafile=self.ca)
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
-        return context.wrap_socket(plain, server_hostname="127.0.0.1")
-
-    def entries(self, uuid: UUID, type: str = "maltrail") -> list[bytes]:
-        """What is stored of a sensor."""
-        found = self.redis.xrange(stream(type, partition(uuid)))
-        return [fields[b"data"] for _, fields in found if fields[b"sensor"] == uuid.bytes]
-
-    def log(self) -> str:
-        """What the server said."""
-        return self.daemon.log.read_text()
+from d4common.records import PARTITIONS, stream
 
 
 @pytest.fixture
@@ -76,21 +20,6 @@ def server(tmp_path: Path, redis_socket: Path) -> Iterator[Server]:
     yield server
     server.daemon.stop()
     server.redis.close()
-
-
-def packet(uuid: UUID, type: int, payload: bytes, key: bytes = KEY) -> bytes:
-    return encode(key, uuid.bytes, type, payload, int(time.time()))
-
-
-META = b'{"type":"maltrail"}\n'
-
-
-def closed(connection: ssl.SSLSocket) -> bool:
-    """Whether the server has closed; it never says anything else."""
-    try:
-        return connection.recv(1) == b""
-    except (ConnectionError, ssl.SSLError):
-        return True
 
 
 def test_stores_whole_lines_of_a_meta_type(server: Server) -> None:

@@ -32,7 +32,7 @@ def run(path: Path, test: Callable[[Redis, Store], Awaitable[None]]) -> None:
         try:
             await test(redis, Store(redis))
         finally:
-            await redis.close(close_connection_pool=True)
+            await records.close(redis)
 
     asyncio.run(with_redis())
 

@@ -1,46 +1,42 @@
-"""d4exporter.pace: how many records go in which time."""
+"""A pace: so many a second, and no more."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 
-import pytest
+import uvloop
 
 from d4exporter.pace import SLACK, Pace
 
 
-@pytest.mark.parametrize(("rate", "records"), [(1000, 100), (10_000, 1000)])
-def test_no_more_go_than_the_rate_allows(rate: int, records: int) -> None:
-    assert seconds_for(rate, records) >= records / rate - SLACK
+def seconds(rate: int, *counts: int, pause: float = 0.0) -> float:
+    """The time that these many steps take, with a pause between one lot and the next."""
+
+    async def walk() -> float:
+        pace, began = Pace(rate), time.monotonic()
+        for number, count in enumerate(counts):
+            if number:
+                await asyncio.sleep(pause)
+            for _ in range(count):
+                await pace.step()
+        return time.monotonic() - began
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(walk())
 
 
-def test_without_a_limit_nothing_waits() -> None:
-    assert seconds_for(0, 10_000) < 1
+def test_no_more_than_the_rate_goes_through() -> None:
+    assert 500 / 2000 - 2 * SLACK < seconds(2000, 500) < 2
 
 
-def test_what_was_not_used_is_not_saved_up() -> None:
-    async def test() -> float:
-        loop = asyncio.get_running_loop()
-        pace = Pace(1000)
-        await pace.step()
-        await asyncio.sleep(0.2)
-        began = loop.time()
-        for _ in range(100):
-            await pace.step()
-        return loop.time() - began
-
-    assert asyncio.run(test()) >= 0.1 - SLACK - 0.001
+def test_nothing_waits_for_a_rate_that_it_is_below() -> None:
+    assert seconds(1000, 5) < 0.5
 
 
-def seconds_for(rate: int, records: int) -> float:
-    """How long it takes until so many records may have gone."""
+def test_time_without_records_is_not_saved_up() -> None:
+    assert seconds(2000, 1, 400, pause=0.2) > 0.2 + 400 / 2000 - 2 * SLACK
 
-    async def test() -> float:
-        loop = asyncio.get_running_loop()
-        pace = Pace(rate)
-        began = loop.time()
-        for _ in range(records):
-            await pace.step()
-        return loop.time() - began
 
-    return asyncio.run(test())
+def test_zero_is_without_limit() -> None:
+    assert seconds(0, 100_000) < 2
