@@ -8,8 +8,10 @@ from operator import attrgetter
 from d4common.event import Event
 from d4sensor.capture import Batch
 from d4sensor.flow import Flow
-from d4sensor.judges import Finding, address, http
+from d4sensor.judges import Finding, Judge
+from d4sensor.judges.address import AddressJudge
 from d4sensor.judges.dns import DnsJudge
+from d4sensor.judges.http import HttpJudge
 from d4sensor.sieve import sieve
 from d4sensor.trails import Trails
 
@@ -40,7 +42,7 @@ class Engine:
     @trails.setter
     def trails(self, trails: Trails) -> None:
         self._trails = trails
-        self._dns = DnsJudge(trails)
+        self._judges: list[Judge] = [AddressJudge(trails), DnsJudge(trails), HttpJudge(trails)]
 
     def judge(self, batch: Batch) -> list[Event]:
         """The events of a batch, in the order of its packets.
@@ -48,13 +50,8 @@ class Engine:
         Raises CaptureError for a link type that d4-sensor does not read; nothing that a packet holds
         raises anything.
         """
-        found = sieve(batch, self._trails.addresses, self.counts)
-        self.counts["dns_queries"] += len(found.queries.listed)
-        findings = [
-            *address.judge(batch.data, found.addresses, self._trails),
-            *self._dns.judge(batch.data, found.queries, self.counts),
-            *http.judge(batch.data, found.requests, self._trails, self.counts),
-        ]
+        traffic = sieve(batch, self.counts)
+        findings = [finding for each in self._judges for finding in each.judge(traffic, self.counts)]
         findings.sort(key=attrgetter("packet"))
         return [event for finding in findings if (event := self._event(batch, finding))]
 

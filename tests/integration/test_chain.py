@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from waiting import wait_for
 
-from demo.chain import PYTHON, TREE, Chain, environment
+from demo.chain import PYTHON, TREE, Chain, Daemon, environment
 from demo.demo import EXPECTED, SAMPLE, TRAILS, essence
 
 EXPECTED_EVENTS = Counter(EXPECTED.read_text().splitlines())
@@ -71,26 +71,23 @@ def test_each_daemon_may_be_restarted_or_killed_in_between(chain: Chain) -> None
 
 
 def test_what_happens_while_a_daemon_is_away_arrives_when_it_is_back(chain: Chain) -> None:
-    # Each daemon, and how to know that its absence was felt.
-    absences = (
-        (chain.redis, lambda: "Redis does not" in chain.server.log.read_text()),
-        (chain.server, lambda: True),
-        (chain.exporter, lambda: sending.poll() == 0),
-        (chain.collector, lambda: "takes nothing" in chain.exporter.log.read_text()),
-    )
+    # Each daemon, and how to know that its absence is felt.
+    absences: list[tuple[Daemon, Callable[[subprocess.Popen[bytes]], bool]]] = [
+        (chain.redis, lambda _: "Redis does not" in chain.server.log.read_text()),
+        (chain.server, lambda replaying: replaying.poll() is None),
+        (chain.exporter, lambda replaying: replaying.poll() == 0),
+        (chain.collector, lambda _: "takes nothing" in chain.exporter.log.read_text()),
+    ]
     for replays, (daemon, felt) in enumerate(absences, 1):
         daemon.stop()
-        sending = subprocess.Popen(
-            chain.command("d4sensor", "sensor", *REPLAY, "--send", "--timestamps", "wallclock"),
-            env=environment(),
-            stderr=subprocess.DEVNULL,
-        )
+        command = chain.command("d4sensor", "sensor", *REPLAY, "--send", "--timestamps", "wallclock")
+        replaying = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
         try:
-            wait_for(felt)
+            wait_for(lambda: felt(replaying))  # noqa: B023
             assert arrived(chain) == times(replays - 1)
             daemon.start()
             wait_for(lambda: arrived(chain) == times(replays))  # noqa: B023
-            assert sending.wait(20) == 0
+            assert replaying.wait(20) == 0
         finally:
-            sending.kill()
-            sending.wait()
+            replaying.kill()
+            replaying.wait()

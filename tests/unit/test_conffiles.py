@@ -28,7 +28,7 @@ def options(schema: type[Any]) -> list[tuple[str, dataclasses.Field[Any]]]:
     return [
         (section.name, option)
         for section in dataclasses.fields(schema)
-        for option in dataclasses.fields(section.default_factory)  # type: ignore[arg-type]
+        for option in dataclasses.fields(section.default_factory)
     ]
 
 

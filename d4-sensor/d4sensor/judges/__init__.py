@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 from d4sensor.flow import Flow
+from d4sensor.sieve import Traffic
 from d4sensor.trails import Trail
 
 
@@ -22,3 +25,11 @@ class Finding(NamedTuple):
     packet: int
     flow: Flow
     verdict: Verdict
+
+
+class Judge(Protocol):
+    """One kind of evidence. It picks the packets that it wants from the traffic of a batch."""
+
+    def judge(self, traffic: Traffic, counts: Counter[str]) -> Iterator[Finding]:
+        """The findings in a batch. What cannot be read is counted in ``counts``; nothing is raised."""
+        ...

@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+
+import numpy as np
 
 from d4sensor import flow as flows
 from d4sensor.flow import Flow
+from d4sensor.headers import Positions
 from d4sensor.judges import Finding, Verdict
-from d4sensor.sieve import TCP, UDP, Candidates
+from d4sensor.sieve import ICMP, ICMPV6, TCP, UDP, Traffic
 from d4sensor.trails import Trails
 
 LOOPBACK = ("127.0.0.1", "::1")
 
 
-def judge(data: bytes, candidates: Candidates, trails: Trails) -> Iterator[Finding]:
-    """The findings among datagrams whose addresses may be listed."""
-    columns = (column.tolist() for column in candidates.datagrams)
-    for packet, ip, protocol, transport, _ in zip(*columns, strict=True):
-        flow = flows.read(data, ip, protocol, transport)
-        verdict = of(flow, trails)
-        if verdict:
-            yield Finding(packet, flow, verdict)
+class AddressJudge:
+    """Judges whatever begins a conversation with a listed address."""
+
+    def __init__(self, trails: Trails) -> None:
+        self._trails = trails
+
+    def judge(self, traffic: Traffic, counts: Counter[str]) -> Iterator[Finding]:
+        """The findings of a batch."""
+        begun = beginnings(traffic)
+        begun = begun[traffic.listed(begun, self._trails.addresses)]
+        columns = (column.tolist() for column in traffic.datagrams.where(begun))
+        for packet, ip, protocol, transport, _ in zip(*columns, strict=True):
+            flow = flows.read(traffic.data, ip, protocol, transport)
+            verdict = of(flow, self._trails)
+            if verdict:
+                yield Finding(packet, flow, verdict)
+
+
+def beginnings(traffic: Traffic) -> Positions:
+    """Which packets an address trail is about.
+
+    Connections being opened, whatever their ECN bits say; UDP but for DNS; echo requests; other protocols.
+    """
+    protocol, first = traffic.datagrams.protocol, traffic.head[:, 0]
+    syn = traffic.tcp & (traffic.flags & 0x3F == 0x02)
+    echo = ((protocol == ICMP) & (first == 8)) | ((protocol == ICMPV6) & (first == 128))
+    udp = traffic.udp & ~traffic.query & ~traffic.answer
+    return np.flatnonzero(syn | udp | echo | _OTHER[protocol])
+
+
+_OTHER = np.ones(256, dtype=bool)
+_OTHER[[ICMP, TCP, UDP, ICMPV6]] = False
 
 
 def of(flow: Flow, trails: Trails) -> Verdict | None:

@@ -6,11 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
+
 from d4sensor import dns
 from d4sensor import flow as flows
 from d4sensor.flow import Flow
+from d4sensor.headers import Datagrams
 from d4sensor.judges import Finding, Verdict, address
-from d4sensor.sieve import Candidates
+from d4sensor.sieve import Traffic
 from d4sensor.trails import Trail, Trails
 
 CACHE = 50_000
@@ -24,13 +27,22 @@ class DnsJudge:
         self._trails = trails
         self._known: dict[bytes, Verdict | None] = {}
 
-    def judge(self, data: bytes, candidates: Candidates, counts: Counter[str]) -> Iterator[Finding]:
-        """The findings among DNS queries. Counts in ``dns_malformed`` those whose question is none."""
-        packet, ip, protocol, transport, end = (column.tolist() for column in candidates.datagrams)
+    def judge(self, traffic: Traffic, counts: Counter[str]) -> Iterator[Finding]:
+        """The findings among DNS queries, which are counted in ``dns_queries``.
+
+        Those whose question is none are counted in ``dns_malformed``.
+        """
+        queries = np.flatnonzero(traffic.query)
+        counts["dns_queries"] += len(queries)
+        listed = traffic.listed(queries, self._trails.addresses).tolist()
+        yield from self._judge(traffic.data, traffic.datagrams.where(queries), listed, counts)
+
+    def _judge(
+        self, data: bytes, queries: Datagrams, may_be_listed: list[bool], counts: Counter[str]
+    ) -> Iterator[Finding]:
+        packet, ip, protocol, transport, end = (column.tolist() for column in queries)
         find, known = data.find, self._known
-        for n, (start, stop, listed) in enumerate(
-            zip(transport, end, candidates.listed.tolist(), strict=True)
-        ):
+        for n, (start, stop, listed) in enumerate(zip(transport, end, may_be_listed, strict=True)):
             at = start + _QUESTION_AT
             # The first zero byte ends the name, and four more bytes the question. Without it: no bytes.
             question = data[at : find(b"\0", at, stop - 4) + 5]

@@ -7,41 +7,74 @@ from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import unquote
 
+import numpy as np
+from numpy.typing import NDArray
+
 from d4sensor import flow as flows
 from d4sensor import http
 from d4sensor.flow import Flow
+from d4sensor.headers import Mask, Positions
 from d4sensor.indicator import single_slashes, without_www
 from d4sensor.judges import Finding, Verdict
-from d4sensor.sieve import Candidates
+from d4sensor.sieve import Traffic
 from d4sensor.trails import Trails
 
 MAX_TEXT = 1000
 """Characters of a trail's text in an event, which must fit into one datagram."""
 
 
-def judge(data: bytes, candidates: Candidates, trails: Trails, counts: Counter[str]) -> Iterator[Finding]:
-    """The findings among HTTP requests.
+class HttpJudge:
+    """Judges HTTP requests, on any port."""
 
-    Counts ``http_requests``, and in ``http_malformed`` segments that begin like one but are none.
-    """
-    columns = (column.tolist() for column in candidates.datagrams)
-    listed = candidates.listed.tolist()
-    for (packet, ip, protocol, transport, end), named in zip(zip(*columns, strict=True), listed, strict=True):
-        payload = transport + (data[transport + 12] >> 4) * 4
-        try:
-            request = http.parse(data[payload:end])
-        except http.HttpError:
-            counts["http_malformed"] += 1
-            continue
-        counts["http_requests"] += 1
-        flow = flows.read(data, ip, protocol, transport)
-        if named and request.host[:1].isalpha():
-            server = _server(flow, request.host, trails)
-            if server:
-                yield Finding(packet, flow, server)
-        verdict = of(request, flow.dst_ip, trails)
-        if verdict:
-            yield Finding(packet, flow, verdict)
+    def __init__(self, trails: Trails) -> None:
+        self._trails = trails
+
+    def judge(self, traffic: Traffic, counts: Counter[str]) -> Iterator[Finding]:
+        """The findings among HTTP requests.
+
+        Counts ``http_requests``, and in ``http_malformed`` segments that begin like one but are none.
+        """
+        chosen, data = requests(traffic), traffic.data
+        columns = (column.tolist() for column in traffic.datagrams.where(chosen))
+        payloads = traffic.payload[chosen].tolist()
+        listed = traffic.listed(chosen, self._trails.addresses).tolist()
+        for (packet, ip, protocol, transport, end), payload, named in zip(
+            zip(*columns, strict=True), payloads, listed, strict=True
+        ):
+            try:
+                request = http.parse(data[payload:end])
+            except http.HttpError:
+                counts["http_malformed"] += 1
+                continue
+            counts["http_requests"] += 1
+            flow = flows.read(data, ip, protocol, transport)
+            if named and request.host[:1].isalpha():
+                server = _server(flow, request.host, self._trails)
+                if server:
+                    yield Finding(packet, flow, server)
+            verdict = of(request, flow.dst_ip, self._trails)
+            if verdict:
+                yield Finding(packet, flow, verdict)
+
+
+def requests(traffic: Traffic) -> Positions:
+    """Which segments begin as an HTTP request does: with three capitals, then a fourth or a space."""
+    window, payload = traffic.window, traffic.payload
+    some = np.flatnonzero(traffic.tcp & (payload + _SHORTEST_REQUEST <= traffic.datagrams.end))
+    some = some[_capital(window.u8(payload[some]))]
+    first = window.rows(payload[some], 4)
+    method = _capital(first[:, 1]) & _capital(first[:, 2])
+    method &= _capital(first[:, 3]) | (first[:, 3] == ord(" "))
+    method &= first.view(np.uint32)[:, 0] != _RESPONSE
+    return some[method]
+
+
+_SHORTEST_REQUEST = len(b"GET / HTTP/1.1\r\n")
+_RESPONSE = np.frombuffer(b"HTTP", dtype=np.uint32)[0]
+
+
+def _capital(bytes_: NDArray[np.uint8]) -> Mask:
+    return bytes_ - np.uint8(ord("A")) < 26
 
 
 def of(request: http.Request, server: str, trails: Trails) -> Verdict | None:

@@ -5,28 +5,37 @@ from __future__ import annotations
 from collections import Counter
 
 import frames
+import numpy as np
 import pytest
 from frames import ACK, CWR, ECE, FIN, PSH, RST, SYN
 from sensing import batch, trails_of
 
-from d4sensor.sieve import Sieved, sieve
+from d4sensor.judges.address import beginnings
+from d4sensor.judges.http import requests
+from d4sensor.sieve import Traffic, sieve
 
 TRAILS = trails_of({"203.0.113.5": "bad", "203.0.113.6:443": "bad", "2001:db8:bad::1": "bad"})
 
 
-def sieved(*packets: bytes) -> tuple[Sieved, dict[str, int]]:
-    """What is left of these packets, and what was counted besides their number."""
+def sieved(*packets: bytes) -> tuple[Traffic, dict[str, int]]:
+    """The IP packets among these, and what was counted besides their number."""
     counts = Counter[str]()
-    left = sieve(batch(*packets), TRAILS.addresses, counts)
+    traffic = sieve(batch(*packets), counts)
     assert counts.pop("packets") == len(packets)
-    return left, dict(+counts)
+    return traffic, dict(+counts)
 
 
 def kept(*packets: bytes) -> tuple[list[int], list[int], list[int]]:
     """The numbers of the packets that are left for the address judge, the DNS judge and the HTTP judge."""
-    left, _ = sieved(*packets)
-    addresses, queries, requests = (candidates.datagrams.packet.tolist() for candidates in left)
-    return addresses, queries, requests
+    traffic, _ = sieved(*packets)
+    begun = beginnings(traffic)
+    begun = begun[traffic.listed(begun, TRAILS.addresses)]
+    numbers = traffic.datagrams.packet
+    return (
+        numbers[begun].tolist(),
+        numbers[traffic.query].tolist(),
+        numbers[requests(traffic)].tolist(),
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,8 +98,8 @@ def test_what_is_no_standard_query_on_port_53_is_a_datagram_like_any() -> None:
 
 
 def test_query_says_whether_an_address_is_listed() -> None:
-    left, _ = sieved(*(frames.query("10.0.0.1", "a.tld", server=s) for s in ("203.0.113.5", "10.0.0.53")))
-    assert left.queries.listed.tolist() == [True, False]
+    traffic, _ = sieved(*(frames.query("10.0.0.1", "a.tld", server=s) for s in ("203.0.113.5", "10.0.0.53")))
+    assert traffic.listed(np.flatnonzero(traffic.query), TRAILS.addresses).tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -128,9 +137,9 @@ def test_transport_headers_that_are_not_whole() -> None:
         for protocol, size in ((6, 19), (17, 7), (1, 0))
     ]
     doff = frames.ip("10.0.0.1", "203.0.113.5", 6, bytes(12) + b"\x40\x02" + bytes(6))
-    left, counts = sieved(*cut, frames.frame(doff), frames.ping("10.0.0.1", "203.0.113.5"))
+    traffic, counts = sieved(*cut, frames.frame(doff), frames.ping("10.0.0.1", "203.0.113.5"))
     assert counts == {"truncated": 3, "malformed": 1}
-    assert left.addresses.datagrams.packet.tolist() == [4]
+    assert traffic.datagrams.packet.tolist() == [4]
 
 
 def test_no_packets() -> None:

@@ -87,8 +87,9 @@ def test_the_server_cannot_sign_and_the_ca_signs_nothing_but_servers(tmp_path: P
 def test_a_good_certificate_stays(tmp_path: Path) -> None:
     certificates.ensure(tmp_path, ["2001:DB8:0::7", "d4.example.org"])
     before = contents(tmp_path)
-    for names in ([], ["localhost"], ["2001:DB8:0::7"], ["d4.example.org", "d4.example.org"]):
-        certificates.ensure(tmp_path, names)
+    certificates.ensure(tmp_path, [])
+    for name in ("localhost", "2001:DB8:0::7", "d4.example.org"):
+        certificates.ensure(tmp_path, [name, name])
     assert contents(tmp_path) == before
 
 

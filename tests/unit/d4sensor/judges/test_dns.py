@@ -170,8 +170,8 @@ def test_question_that_is_none_is_counted_and_its_address_judged(section: bytes)
     trails = trails_of({server: "bad"})
     message = frames.dns("x")[:12] + section.ljust(5, b"\1")
     given = batch(frames.udp(CLIENT, 1, server, 53, message), frames.query(CLIENT, "evil.tld"))
-    left = sieve(given, trails.addresses, counts)
-    (finding,) = DnsJudge(trails).judge(given.data, left.queries, counts)
+    traffic = sieve(given, counts)
+    (finding,) = DnsJudge(trails).judge(traffic, counts)
     assert finding.verdict.text == server
     assert counts["dns_malformed"] == 1
 
@@ -182,7 +182,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     judge = DnsJudge(trails)
     packets = [frames.query(CLIENT, f"n{n}.evil.tld") for n in range(20)] * 2
     given, counts = batch(*packets), Counter[str]()
-    left = sieve(given, trails.addresses, counts)
-    found = [finding.verdict.text for finding in judge.judge(given.data, left.queries, counts)]
+    traffic = sieve(given, counts)
+    found = [finding.verdict.text for finding in judge.judge(traffic, counts)]
     assert found == [f"(n{n}).evil.tld" for n in range(20)] * 2
     assert len(judge._known) <= 3
