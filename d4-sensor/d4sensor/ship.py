@@ -44,8 +44,9 @@ def client(settings: D4, waiting: Outbox, changed: Callable[[str], None]) -> Cli
     def report(state: str) -> None:
         nonlocal last
         if state != last:
-            log.info("%s", state)
+            log.log(logging.INFO if sending.connected else logging.WARNING, "%s", state)
             last = state
         changed(state)
 
-    return Client(sender, waiting, settings.destination, context, report)
+    sending = Client(sender, waiting, settings.destination, context, report)
+    return sending

@@ -47,6 +47,7 @@ class Ingest:
         self.refused: Counter[str] = Counter()
         """Connections closed, by reason."""
         self._open: set[asyncio.Task[None]] = set()
+        self._closing = False
         self._repeats = journal.Repeats()
 
     def __len__(self) -> int:
@@ -64,12 +65,19 @@ class Ingest:
         )
 
     async def close(self) -> None:
-        """Ends all connections; what came in whole packets is with the store."""
+        """Ends all connections; what came in whole packets is with the store.
+
+        A connection whose TLS handshake is still under way ends as soon as that is done.
+        """
+        self._closing = True
         await cancel(*self._open)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        if self._closing:
+            writer.transport.abort()
+            return
         self._open.add(task)
         connection = Connection(self)
         try:

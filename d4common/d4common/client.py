@@ -109,7 +109,8 @@ class Client:
         self._destination = destination
         self._context = context
         self._changed = changed
-        self._connected = False
+        self.connected = False
+        """Whether there is a connection."""
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -118,7 +119,7 @@ class Client:
         stopped = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait((sending, stopped), return_when="FIRST_COMPLETED")
-            if self._connected:
+            if self.connected:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._outbox.empty(), DRAIN_TIME)
         finally:
@@ -149,11 +150,12 @@ class Client:
     async def _send_once(self) -> None:
         """Connects and sends until the connection breaks. Raises OSError or TLSError if there is none."""
         reader, writer = await self._connect()
+        self.connected = True
         self._changed(f"connected to {self._destination}")
-        self._connected = True
         try:
             await self._send(reader, writer)
         except OSError as error:
+            self.connected = False
             writer.transport.abort()
             self._changed(f"connection to {self._destination} lost: {explain(error)}")
         except asyncio.CancelledError:
@@ -162,7 +164,7 @@ class Client:
                 await asyncio.wait_for(writer.wait_closed(), DRAIN_TIME)
             raise
         finally:
-            self._connected = False
+            self.connected = False
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         host, port = self._destination.host, self._destination.port
