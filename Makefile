@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 .PHONY: help demo test test-system build lint bench $(BENCHES:%=bench-%) clean
 
 help: ## list the targets
-	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^(# )?[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:[^#]*## /\t/' | expand -t 16
 
 demo: ## the whole chain on a sample capture (ONCE=1 ends by itself; PCAP=file TRAILS=dir for your own)
 	@packaging/dependencies run
@@ -42,7 +42,8 @@ lint: ## ruff, mypy, shellcheck
 
 bench: $(BENCHES:%=bench-%) ## every benchmark; one line of JSON per figure
 
-$(BENCHES:%=bench-%): bench-%: ## one benchmark (bench-sensor takes PCAP= and TRAILS=)
+# bench-NAME: ## one of them: sensor (takes PCAP= and TRAILS=), delivery, ingest, exporter, collector
+$(BENCHES:%=bench-%): bench-%:
 	@packaging/dependencies run test >&2
 	@$(PYTHON) -m bench.$* $(if $(filter sensor,$*),$(if $(PCAP),--pcap "$(PCAP)") $(if $(TRAILS),--trails "$(TRAILS)"))
 
