@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d4common import config
-from d4common.config import Endpoint, option, section
+from d4common.config import Endpoint, RedisSection, option, section
 
 INSTANCES = Path("/etc/d4/exporter.d")
 
@@ -44,23 +44,12 @@ class Sink:
 
 
 @dataclass(frozen=True)
-class Redis:
-    """[redis]: where records are stored."""
-
-    url: str = option(
-        config.redis_url,
-        "unix:///run/redis-d4/redis-server.sock",
-        "unix:///PATH, redis://HOST:PORT/DB or rediss://HOST:PORT/DB.",
-    )
-
-
-@dataclass(frozen=True)
 class ExporterConfig:
     """The whole file."""
 
     queue: Queue = section(Queue)
     sink: Sink = section(Sink)
-    redis: Redis = section(Redis)
+    redis: RedisSection = section(RedisSection)
 
 
 def instance_files(name: str) -> list[Path]:

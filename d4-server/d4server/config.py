@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d4common import config
-from d4common.config import Endpoint, option, section
+from d4common.config import Endpoint, RedisSection, option, section
 from d4common.session import Rules
 
 
@@ -44,19 +44,8 @@ class D4:
 
 
 @dataclass(frozen=True)
-class Redis:
-    """[redis]: where records are stored."""
-
-    url: str = option(
-        config.redis_url,
-        "unix:///run/redis-d4/redis-server.sock",
-        "unix:///PATH, redis://HOST:PORT/DB or rediss://HOST:PORT/DB.",
-    )
-
-
-@dataclass(frozen=True)
 class ServerConfig:
     """The whole file."""
 
     d4: D4 = section(D4)
-    redis: Redis = section(Redis)
+    redis: RedisSection = section(RedisSection)

@@ -401,3 +401,14 @@ def choice(*known: str) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+@dataclass(frozen=True)
+class RedisSection:
+    """[redis]: where records are stored."""
+
+    url: str = option(
+        redis_url,
+        "unix:///run/redis-d4/redis-server.sock",
+        "unix:///PATH, redis://HOST:PORT/DB or rediss://HOST:PORT/DB.",
+    )
