@@ -37,12 +37,14 @@ def main() -> None:
     actions = sensors_parser.add_subparsers(metavar="ACTION")
     actions.add_parser("list", help="print the UUIDs of all sensors")
     add = actions.add_parser("add", help="let a sensor in")
-    add.add_argument("uuid", type=config.uuid4, nargs="?", help="the sensor's UUID, of version 4")
+    add.add_argument(
+        "uuid", type=command.argument(config.uuid4), nargs="?", help="the sensor's UUID, of version 4"
+    )
     add.add_argument("--key-file", metavar="FILE", help="its key; - reads it from standard input")
     add.add_argument("--from", type=Path, metavar="FILE", dest="identity", help="UUID and key in a drop-in")
     add.set_defaults(run=add_sensor)
     remove = actions.add_parser("remove", help="lock a sensor out")
-    remove.add_argument("uuid", type=config.uuid4)
+    remove.add_argument("uuid", type=command.argument(config.uuid4))
     remove.set_defaults(run=remove_sensor)
 
     certificate = commands.add_parser("certificate", help="make or show the server's certificate")

@@ -23,6 +23,18 @@ def load_or_end(schema: type[T], files: list[Path]) -> T:
         service.end(str(error), BROKEN_CONFIG)
 
 
+def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """A parser of config for use as ``type`` of an argument: its error says what would be right."""
+
+    def parsed(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} {error}") from None
+
+    return parsed
+
+
 def add_config(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
     schema: type[Any],

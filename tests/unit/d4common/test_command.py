@@ -68,3 +68,11 @@ def test_daemon_gets_the_configuration_or_ends(conf: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit, match="78"):
         command.load_or_end(Schema, [conf])
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_an_argument_that_is_wrong_says_what_would_be_right(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("uuid", type=command.argument(config.uuid4))
+    with pytest.raises(SystemExit):
+        parser.parse_args(["nonsense"])
+    assert "'nonsense' must be a UUID of version 4" in capsys.readouterr().err
