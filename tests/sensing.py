@@ -23,11 +23,20 @@ def batch(*frames: bytes, link: int = ETHERNET, sec: int = SECOND) -> Batch:
     return Batch(b"".join(frames), np.array(rows, dtype=np.uint32).reshape(-1, 4), link)
 
 
+def batch_at(*packets: tuple[float, bytes]) -> Batch:
+    """A batch of frames on Ethernet, each with its time in seconds behind SECOND."""
+    made = batch(*(frame for _, frame in packets))
+    times = [divmod(round(when * 1_000_000), 1_000_000) for when, _ in packets]
+    made.meta[:, :2] = np.array(times, dtype=np.int64).reshape(-1, 2) + (SECOND, 0)
+    return made
+
+
 def trails_of(infos: dict[str, str]) -> Trails:
     """Trails by indicators, as a file has them, and what is known about each."""
     found = [(parse(text), Trail(info, "(static)")) for text, info in infos.items()]
     networks = [indicator.network for indicator, _ in found if indicator.network]
-    return Trails({indicator.key: trail for indicator, trail in found}, networks)
+    patterns = [indicator.key for indicator, _ in found if indicator.pattern]
+    return Trails({indicator.key: trail for indicator, trail in found}, networks, patterns)
 
 
 def events(infos: dict[str, str], *frames: bytes, link: int = ETHERNET) -> list[Event]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 
 from d4common import command, config, journal, service
-from d4sensor import daemon, identity, replay
+from d4sensor import daemon, explain, identity, replay, trail_commands
 from d4sensor.capture import CaptureError
 from d4sensor.config import SensorConfig
 from d4sensor.engine import Engine
@@ -23,15 +24,8 @@ def main() -> None:
     commands.add_parser("run", help="run the daemon").set_defaults(run=run)
 
     replaying = commands.add_parser("replay", help="show, or send, the events in capture files")
-    replaying.add_argument("file", nargs="+", help="capture file (pcap)")
+    _add_capture_files(replaying)
     replaying.add_argument("--send", action="store_true", help="send the events instead of printing them")
-    replaying.add_argument(
-        "--trails",
-        action="append",
-        type=lambda path: Path(path).absolute(),
-        metavar="PATH",
-        help="file or directory of trails, instead of the configured ones; repeatable",
-    )
     replaying.add_argument(
         "--timestamps",
         choices=("pcap", "wallclock"),
@@ -39,6 +33,12 @@ def main() -> None:
         help="when the events happen: as captured, or now",
     )
     replaying.set_defaults(run=run_replay)
+
+    explaining = commands.add_parser("explain", help="say which packet is an event, by which rule and trail")
+    _add_capture_files(explaining)
+    explaining.set_defaults(run=run_explain)
+
+    trail_commands.add(commands, files)
 
     making = commands.add_parser("identity", help="make the sensor's UUID and key, once")
     making.add_argument("--file", type=Path, default=identity.PATH)
@@ -48,6 +48,18 @@ def main() -> None:
     arguments = parser.parse_args()
     journal.start("d4-sensor")
     arguments.run(arguments)
+
+
+def _add_capture_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", nargs="+", help="capture file (pcap)")
+    parser.add_argument("--json", action="store_true", help="print objects of JSON, one a line")
+    parser.add_argument(
+        "--trails",
+        action="append",
+        type=lambda path: Path(path).absolute(),
+        metavar="PATH",
+        help="file or directory of trails, instead of the configured ones; repeatable",
+    )
 
 
 def files(arguments: argparse.Namespace) -> list[Path]:
@@ -67,18 +79,35 @@ def run(arguments: argparse.Namespace) -> None:
 def run_replay(arguments: argparse.Namespace) -> None:
     """d4-sensor replay"""
     settings = command.load_or_end(SensorConfig, files(arguments))
-    paths = arguments.trails or settings.trails.path
-    engine = Engine(daemon.load_trails(paths), settings.capture.sensor_name())
-    found = replay.events(engine, arguments.file, arguments.timestamps == "wallclock")
+    packets = replay.watched(replay.batches(arguments.file))
+    found = replay.events(_engine(arguments, settings), packets, arguments.timestamps == "wallclock")
     try:
         if arguments.send:
             service.run(partial(replay.send, found, settings))
         else:
-            replay.show(found)
+            replay.show(found, arguments.json)
     except (CaptureError, NoIdentity) as error:
         service.end(str(error))
     except BrokenPipeError:
         pass  # whoever read our output has seen enough
+
+
+def run_explain(arguments: argparse.Namespace) -> None:
+    """d4-sensor explain"""
+    settings = command.load_or_end(SensorConfig, files(arguments))
+    packets = replay.watched(replay.batches(arguments.file))
+    try:
+        explain.show(explain.explain(_engine(arguments, settings), packets), arguments.json)
+        sys.stdout.flush()
+    except CaptureError as error:
+        service.end(str(error))
+    except BrokenPipeError:
+        pass  # whoever read our output has seen enough
+
+
+def _engine(arguments: argparse.Namespace, settings: SensorConfig) -> Engine:
+    trails = daemon.load_trails(settings.trails, arguments.trails or ())
+    return daemon.make_engine(settings, trails)
 
 
 def make_identity(arguments: argparse.Namespace) -> None:

@@ -21,10 +21,45 @@ class Network(NamedTuple):
     prefix: int
 
 
+class Ranges(NamedTuple):
+    """Ranges of numbers, sorted by their first.
+
+    ``reach`` is the furthest end so far: a number is held if it is not beyond that of the last range that
+    begins before it.
+    """
+
+    first: NDArray[np.unsignedinteger[Any]]
+    reach: NDArray[np.unsignedinteger[Any]]
+
+    def hold(self, numbers: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.bool_]:
+        """For each number, whether it is in a range."""
+        if not len(self.first):
+            return np.zeros(len(numbers), dtype=bool)
+        before = np.searchsorted(self.first, numbers, side="right") - 1
+        held: NDArray[np.bool_] = (before >= 0) & (numbers <= self.reach[before])
+        return held
+
+
 class Addresses:
     """A set of networks that arrays of addresses are tested against."""
 
-    def __init__(self, networks: Iterable[Network]) -> None:
+    def __init__(
+        self,
+        four: Ranges,
+        six: Ranges,
+        bitmap: NDArray[np.uint8],
+        prefixes: dict[int, list[int]],
+        owner: object = None,
+    ) -> None:
+        self.four, self.six, self.bitmap = four, six, bitmap
+        self.prefixes = prefixes
+        """The prefixes of the networks in use, by the size of the address in bytes, the narrowest first."""
+        self._owner = owner  # what the memory of the arrays belongs to
+
+    @classmethod
+    def of(cls, networks: Iterable[Network]) -> Addresses:
+        """The set of these networks."""
+        networks = set(networks)
         four: list[tuple[int, int]] = []
         six: list[tuple[int, int]] = []
         for address, prefix in networks:
@@ -34,46 +69,43 @@ class Addresses:
             else:
                 first = int.from_bytes(address[:8], "big")
                 six.append((first, first | 0xFFFFFFFFFFFFFFFF >> min(prefix, 64)))
-        self._four = _Ranges(four, np.uint32)
-        self._six = _Ranges(six, np.uint64)
-        self._bitmap = _bitmap(self._four)
+        prefixes = {
+            size: sorted({n.prefix for n in networks if len(n.address) == size} - {size * 8})[::-1]
+            for size in (4, 16)
+        }
+        table = _table(four, np.uint32)
+        return cls(_ranges(table), _ranges(_table(six, np.uint64)), _bitmap(table), prefixes)
 
     def hold4(self, addresses: NDArray[np.uint32]) -> NDArray[np.bool_]:
         """For each IPv4 address, whether a network of this set holds it."""
         block = addresses >> np.uint32(8)
         bit = (block & np.uint32(7)).astype(np.uint8)
-        held: NDArray[np.bool_] = ((self._bitmap[block >> np.uint32(3)] >> bit) & 1).astype(bool)
+        held: NDArray[np.bool_] = ((self.bitmap[block >> np.uint32(3)] >> bit) & 1).astype(bool)
         near = np.flatnonzero(held)
-        held[near] = self._four.hold(addresses[near])
+        held[near] = self.four.hold(addresses[near])
         return held
 
     def hold6(self, upper: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """For the upper 64 bits of each IPv6 address, whether a network of this set may hold it."""
-        return self._six.hold(upper)
+        return self.six.hold(upper)
 
 
-class _Ranges:
-    """Ranges of numbers, both ends included, sorted by their first."""
-
-    def __init__(self, ranges: list[tuple[int, int]], dtype: type[np.unsignedinteger[Any]]) -> None:
-        table = np.array(sorted(set(ranges)), dtype=dtype).reshape(-1, 2)
-        self.first = np.ascontiguousarray(table[:, 0])
-        self.last = np.ascontiguousarray(table[:, 1])
-        # The furthest end so far: a number is held if it is not beyond that of the ranges before it.
-        self._reach = np.maximum.accumulate(self.last) if len(table) else self.last
-
-    def hold(self, numbers: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.bool_]:
-        if not len(self.first):
-            return np.zeros(len(numbers), dtype=bool)
-        before = np.searchsorted(self.first, numbers, side="right") - 1
-        held: NDArray[np.bool_] = (before >= 0) & (numbers <= self._reach[before])
-        return held
+def _table(
+    ranges: list[tuple[int, int]], dtype: type[np.unsignedinteger[Any]]
+) -> NDArray[np.unsignedinteger[Any]]:
+    """First and last of each range, sorted, as the two columns of an array."""
+    return np.array(sorted(set(ranges)), dtype=dtype).reshape(-1, 2)
 
 
-def _bitmap(ranges: _Ranges) -> NDArray[np.uint8]:
+def _ranges(table: NDArray[np.unsignedinteger[Any]]) -> Ranges:
+    last = table[:, 1]
+    return Ranges(np.ascontiguousarray(table[:, 0]), np.maximum.accumulate(last) if len(last) else last)
+
+
+def _bitmap(table: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.uint8]:
     """A bit for every /24 of IPv4, eight to a byte, lowest first: does any range touch it."""
     touched = np.zeros(1 << 24, dtype=bool)
-    first, last = ranges.first >> np.uint32(8), ranges.last >> np.uint32(8)
+    first, last = (table >> np.uint32(8)).T
     touched[first] = True
     for at in np.flatnonzero(last > first):
         touched[first[at] : int(last[at]) + 1] = True

@@ -13,6 +13,9 @@ import numpy as np
 import pcapy
 from numpy.typing import NDArray
 
+from d4sensor.links import LINKS
+from d4sensor.unpack import Unpacked, unpacker
+
 BATCH = 4096
 """Packets of one batch, at most."""
 
@@ -29,7 +32,7 @@ class Batch(NamedTuple):
 
     ``data`` holds their bytes. ``meta`` has a row for each: the time in seconds and microseconds since the
     epoch, the offset in ``data``, and the number of bytes captured. ``link`` is libpcap's number for what
-    the bytes begin with (DLT_EN10MB, DLT_LINUX_SLL, ...).
+    the bytes begin with (DLT_EN10MB, DLT_LINUX_SLL, ...), one of links.LINKS.
     """
 
     data: bytes
@@ -50,22 +53,23 @@ class CaptureFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._source = _open(path)
-        self.link: int = self._source.datalink()
+        self._source = _File(path)
+        self.link = self._source.link
         self._delivered = 0
         self._broken = ""
 
     def read(self) -> Batch | None:
         """The next packets, or None at the end of the file.
 
-        Raises CaptureError where the file ends inside a packet, once all packets before were returned.
+        Raises CaptureError where the file is damaged or ends inside a packet, once all packets before were
+        returned (but not the last few of a pipe, which cannot be read twice).
         """
         if self._broken:
             raise CaptureError(f"{self.path}: {self._broken}")
         try:
             data, meta = self._source.next_batch(BATCH)
-        except pcapy.PcapError as error:
-            self._broken = str(error)
+        except _Damage as damage:
+            self._broken = str(damage)
             return self._rest() or self.read()
         self._delivered += len(meta) // _META_SIZE
         return _batch(data, meta, self.link) if meta else None
@@ -78,7 +82,7 @@ class CaptureFile:
         """
         if not os.path.isfile(self.path):
             return None
-        again = _open(self.path)
+        again = _File(self.path)
         left = self._delivered
         while left:
             left -= len(again.next_batch(min(left, BATCH))[1]) // _META_SIZE
@@ -86,15 +90,17 @@ class CaptureFile:
         rows: list[NDArray[np.uint32]] = []
         size = 0
         try:
-            while True:
-                data, meta = again.next_batch(1)
+            while (one := again.next_batch(1))[1]:
+                data, meta = one
                 row = np.frombuffer(meta, dtype=np.uint32).copy()
                 row[2] = size
                 size += len(data)
                 packets.append(data)
                 rows.append(row)
-        except pcapy.PcapError:
+        except _Damage:
             pass
+        finally:
+            again.close()
         return Batch(b"".join(packets), np.stack(rows), self.link) if rows else None
 
     def close(self) -> None:
@@ -139,7 +145,11 @@ class Interface:
 
 
 def open_file(path: str) -> CaptureFile:
-    """Opens a capture file of any kind that libpcap reads. Raises CaptureError."""
+    """Opens a capture file: pcap or pcapng, which may be compressed with gzip, xz or zstd.
+
+    ``-`` is standard input, where nothing is unpacked. Raises CaptureError, also for a link type that
+    d4-sensor does not read.
+    """
     return CaptureFile(path)
 
 
@@ -164,7 +174,11 @@ def open_interface(name: str, snaplen: int, buffer_bytes: int, filter: str = "")
             source.setfilter(filter)
     except pcapy.PcapError as error:
         raise CaptureError(f"interface {name}: {error}") from None
-    return Interface(name, source)
+    interface = Interface(name, source)
+    if unread := _unread(interface.link):
+        interface.close()
+        raise CaptureError(f"interface {name}: {unread}")
+    return interface
 
 
 def filter_problem(filter: str) -> str | None:
@@ -187,12 +201,53 @@ _REFUSALS = {
 }
 
 
-def _open(path: str) -> pcapy.Reader:
-    try:
-        return pcapy.open_offline(path)
-    except pcapy.PcapError as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        raise CaptureError(f"{path}: not a capture file that can be read: {reason}") from None
+class _Damage(Exception):
+    """What is wrong with a file from here on."""
+
+
+class _File:
+    """A file as libpcap reads it, behind a process that unpacks it where it is compressed."""
+
+    def __init__(self, path: str) -> None:
+        command = unpacker(path)
+        try:
+            self._unpacked = Unpacked(path, command) if command else None
+        except FileNotFoundError:
+            raise CaptureError(f"{path}: compressed; the command {command} would read it") from None
+        try:
+            self._source = pcapy.open_offline(self._unpacked.path if self._unpacked else path)
+        except pcapy.PcapError as error:
+            reason = self._unpacking_problem() or str(error).removeprefix(f"{path}: ")
+            raise CaptureError(f"{path}: not a capture file that can be read: {reason}") from None
+        self.link: int = self._source.datalink()
+        if unread := _unread(self.link):
+            self.close()
+            raise CaptureError(f"{path}: {unread}")
+
+    def next_batch(self, count: int) -> tuple[bytes, bytes]:
+        """Up to ``count`` packets, none at the end of the file. Raises _Damage."""
+        try:
+            data, meta = self._source.next_batch(count)
+        except pcapy.PcapError as error:
+            raise _Damage(self._unpacking_problem() or str(error)) from None
+        if not meta and (problem := self._unpacking_problem()):
+            raise _Damage(problem)
+        return data, meta
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._source.close()
+        self._unpacking_problem()
+
+    def _unpacking_problem(self) -> str:
+        """Ends the unpacking, and says what was wrong with it until then; empty where nothing was."""
+        unpacked, self._unpacked = self._unpacked, None
+        return unpacked.close() if unpacked else ""
+
+
+def _unread(link: int) -> str:
+    """What is to be said of a link type; empty for one that is read."""
+    return "" if link in LINKS else f"link type {link} is not one that d4-sensor reads"
 
 
 def _batch(data: bytes, meta: bytes, link: int) -> Batch:

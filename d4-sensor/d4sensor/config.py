@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from uuid import UUID
 from d4common import config
 from d4common.config import Endpoint, option, section
 from d4common.packet import MAX_PAYLOAD
-from d4sensor import capture
+from d4sensor import capture, heuristics
+from d4sensor.ignore import Ignore
+from d4sensor.indicator import IndicatorError, parse
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,13 @@ class Capture:
         return self.name or socket.gethostname()
 
 
+def _proxy(value: str) -> str:
+    """The URL of an HTTP proxy."""
+    if not re.fullmatch(r"https?://[^/\s]+/?", value):
+        raise ValueError("must be http://HOST:PORT")
+    return value
+
+
 @dataclass(frozen=True)
 class Trails:
     """[trails]: what the sensor looks for."""
@@ -58,6 +68,101 @@ class Trails:
         "Trail files, trails.csv files, or directories of them.",
         collects=True,
     )
+    feeds: tuple[Path, ...] = option(
+        config.paths,
+        "/usr/share/d4/feeds /etc/d4/feeds.d",
+        "Directories that say which feeds there are, in a TOML file each.",
+        collects=True,
+    )
+    whitelist: tuple[Path, ...] = option(
+        config.paths,
+        "/etc/d4/whitelist.d",
+        "Files, or directories of them, of names and addresses that no trail may be about.",
+        collects=True,
+    )
+    user_agents: tuple[Path, ...] = option(
+        config.paths,
+        "/usr/share/d4/user-agents",
+        "Files, or directories of them, of patterns for the User-Agents of HTTP.",
+        collects=True,
+    )
+    compiled: Path = option(
+        config.path,
+        "/var/lib/d4-sensor/trails.mdb",
+        "All trails in one file, which d4-sensor update makes; what it fetches lies beside it.",
+    )
+    minimum_feeds: int = option(
+        config.integer(1, 100), "3", "Feeds that must list an IPv4 address for it to be a trail."
+    )
+    proxy: str | None = option(_proxy, None, "Proxy through which feeds are fetched: http://HOST:PORT.")
+
+
+_ENDPOINT = re.compile(r"[0-9.]+:[0-9]+|\[.*")
+
+
+def _addresses(value: str) -> tuple[str, ...]:
+    """Addresses and networks, as trail files have them."""
+    found = tuple(value.replace(",", " ").split())
+    for word in found:
+        try:
+            indicator = parse(word)
+        except IndicatorError as error:
+            raise ValueError(str(error)) from None
+        if indicator.network is None or _ENDPOINT.fullmatch(word):
+            raise ValueError(f"{word!r} is neither an address nor a network")
+    return found
+
+
+def _texts(value: str) -> tuple[str, ...]:
+    """Words with white space between them, or none."""
+    return tuple(value.split())
+
+
+def _expression(value: str) -> re.Pattern[str] | None:
+    """A regular expression that does not mind case, or none."""
+    try:
+        return re.compile(value, re.IGNORECASE) if value else None
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+
+
+def _heuristics(value: str) -> tuple[str, ...]:
+    """Names of heuristics, or none."""
+    found = tuple(value.replace(",", " ").split())
+    for name in sorted(set(found) - heuristics.NAMES):
+        raise ValueError(f"no heuristic is called {name}; there are {', '.join(sorted(heuristics.NAMES))}")
+    return found
+
+
+@dataclass(frozen=True)
+class Engine:
+    """[engine]: how the sensor judges."""
+
+    disabled_heuristics: tuple[str, ...] = option(
+        _heuristics, "", "Heuristics that are not to be used.", collects=True
+    )
+
+
+@dataclass(frozen=True)
+class Events:
+    """[events]: which events nobody wants to see."""
+
+    ignore_source: tuple[str, ...] = option(
+        _addresses, "", "Addresses and networks whose own events are not told.", collects=True
+    )
+    ignore_destination: tuple[str, ...] = option(
+        _addresses, "", "Addresses and networks to which no event is told.", collects=True
+    )
+    ignore_trail: tuple[str, ...] = option(
+        _texts, "", "Trails that are not told; * stands for anything.", collects=True
+    )
+    ignore_regex: re.Pattern[str] | None = option(
+        _expression, "", "A regular expression; events whose line it is found in are not told."
+    )
+
+    def ignore(self) -> Ignore:
+        """What becomes of events by these options."""
+        return Ignore(self.ignore_source, self.ignore_destination, self.ignore_trail, self.ignore_regex)
 
 
 @dataclass(frozen=True)
@@ -67,3 +172,5 @@ class SensorConfig:
     d4: D4 = section(D4)
     capture: Capture = section(Capture)
     trails: Trails = section(Trails)
+    engine: Engine = section(Engine)
+    events: Events = section(Events)

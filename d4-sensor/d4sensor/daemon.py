@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from d4common import config
 from d4common.client import Outbox
+from d4common.event import Event
 from d4common.service import Service, end
-from d4sensor import capture, ship, trails
+from d4sensor import capture, loading, ship
 from d4sensor.capture import CaptureError, Interface
 from d4sensor.config import Capture, SensorConfig
+from d4sensor.config import Trails as Settings
 from d4sensor.engine import Engine
 from d4sensor.trails import TrailError, Trails
+from d4sensor.watch import TrailWatch, report_problems
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +34,8 @@ REOPEN_INTERVAL = 5.0
 
 async def run(files: Files, settings: SensorConfig, service: Service) -> None:
     """The daemon. ``files`` names what a reload reads, drop-ins that are new by then too."""
-    engine = Engine(load_trails(settings.trails.path), settings.capture.sensor_name())
+    engine = make_engine(settings, load_trails(settings.trails))
+    trails = TrailWatch(files, settings.trails, engine)
     outbox = ship.outbox()
     sensor = Sensor(engine, outbox, service)
     client = ship.client(settings.d4, outbox, sensor.set_connection)
@@ -41,57 +45,41 @@ async def run(files: Files, settings: SensorConfig, service: Service) -> None:
             group.create_task(sensor.watch(name, settings.capture)) for name in settings.capture.interface
         ]
         telling = group.create_task(sensor.tell_status())
+        keeping = group.create_task(trails.run())
 
         def reload() -> str:
-            group.create_task(_reload(files, engine))
+            group.create_task(trails.reload())
             return "Reading the trails again"
 
         await asyncio.sleep(0)  # each has now tried to open its interface
         service.ready(f"Watching {sensor.interfaces()} for {len(engine.trails)} trails", reload)
         await service.stopping.wait()
-        for task in (*watching, telling):
+        for task in (*watching, telling, keeping):
             task.cancel()
+        await asyncio.wait((*watching, telling, keeping))  # no packet is read any more
+        sensor.finish()
         client.stop()
         await shipping
     if outbox:
         log.error("%d events could not be sent before the stop and are lost", len(outbox))
 
 
-def load_trails(paths: Iterable[Path]) -> Trails:
-    """The trails in files and directories; ends the process where there are none."""
-    names = [str(path) for path in paths]
+def make_engine(settings: SensorConfig, trails: Trails) -> Engine:
+    """The engine that the configuration asks for."""
+    disabled = frozenset(settings.engine.disabled_heuristics)
+    return Engine(trails, settings.capture.sensor_name(), disabled, settings.events.ignore())
+
+
+def load_trails(settings: Settings, paths: Sequence[Path] = ()) -> Trails:
+    """The trails in force, or those in ``paths``; ends the process where there are none."""
     try:
-        loaded, problems = trails.load(names)
+        loaded, problems = loading.load_paths(settings, paths) if paths else loading.load(settings)
     except TrailError as error:
         end(str(error))
     report_problems(problems)
     if not loaded:
-        end(f"no trails in {' '.join(names)}: nothing to look for")
+        end(f"no trails in {' '.join(map(str, paths or settings.path))}: nothing to look for")
     return loaded
-
-
-def report_problems(problems: list[trails.Problem]) -> None:
-    """Says which lines hold no trail: the first few, and how many more."""
-    for problem in problems[:10]:
-        log.warning("not a trail: %s", problem)
-    if problems[10:]:
-        log.warning("… and %d lines more", len(problems) - 10)
-
-
-async def _reload(files: Files, engine: Engine) -> None:
-    """Reads the trails again, beside the capture; the old ones stay where that fails or leaves none."""
-    try:
-        paths = config.load(SensorConfig, files()).value.trails.path
-        loaded, problems = await asyncio.to_thread(trails.load, map(str, paths))
-    except (config.ConfigError, TrailError) as error:
-        log.error("not reloaded, the old trails stay: %s", error)
-        return
-    report_problems(problems)
-    if not loaded:
-        log.error("not reloaded, the old trails stay: there are none in %s", " ".join(map(str, paths)))
-        return
-    engine.trails = loaded
-    log.info("watching for %d trails", len(loaded))
 
 
 class Sensor:
@@ -143,10 +131,15 @@ class Sensor:
         return ", ".join(interface.name for interface in self._open) or "no interface yet"
 
     async def tell_status(self) -> None:
-        """Keeps the status line fresh."""
+        """Keeps the status line fresh, and sends the summaries that are due while no packets come."""
         while True:
             await asyncio.sleep(STATUS_INTERVAL)
+            self._put(self._engine.due(int(time.time())))
             self._tell()
+
+    def finish(self) -> None:
+        """Sends what the engine held back, before a stop."""
+        self._put(self._engine.finish())
 
     def _readable(self, interface: Interface, gone: asyncio.Future[CaptureError]) -> None:
         """Judges the packets that wait at an interface."""
@@ -155,12 +148,15 @@ class Sensor:
                 batch = interface.read()
                 if batch is None:
                     return
-                for event in self._engine.judge(batch):
-                    self.events += 1
-                    self._outbox.put(event.wire())
+                self._put(self._engine.judge(batch))
         except CaptureError as error:
             if not gone.done():
                 gone.set_result(error)
+
+    def _put(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.events += 1
+            self._outbox.put(event.wire())
 
     def _tell(self) -> None:
         self._service.status(

@@ -1,4 +1,4 @@
-"""From the frames of a batch to the transport headers inside: link layer, VLAN tags, IPv4 and IPv6.
+"""From the frames of a batch to the transport headers inside: link layer, tags and labels, IPv4 and IPv6.
 
 Everything here works on all packets of a batch at once. A frame that is no IP, that ends too soon or that
 contradicts itself is counted and left out; nothing here fails on any bytes.
@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from d4sensor.capture import Batch, CaptureError
+from d4sensor.capture import Batch
+from d4sensor.links import BRIDGED, IP, LINKS, PPP, PPPOE
 
 Positions = NDArray[np.intp]
 """Offsets in the bytes of a batch."""
@@ -79,56 +80,69 @@ def word(rows: NDArray[np.uint8], at: int) -> NDArray[np.uint16]:
     return rows.view(">u2")[:, at >> 1]
 
 
-def find(batch: Batch, window: Window, counts: Counter[str]) -> Datagrams:
-    """The IP packets of a batch.
+class Payloads(NamedTuple):
+    """What frames, or tunnels, carry; all columns have the same length.
 
-    Counts in ``counts`` what is left out: ``not_ip``, ``truncated`` (captured less than the headers),
-    ``malformed``, ``fragments`` (other than the first). Raises CaptureError for a link type that has no
-    entry in LINKS.
+    ``packet`` is the number of the packet in the batch, ``kind`` the EtherType of what it carries (or
+    CUT), ``at`` where that begins, and ``end`` where the packet ends.
     """
+
+    packet: Positions
+    kind: NDArray[np.uint16]
+    at: Positions
+    end: Positions
+
+
+CUT = 0
+"""In place of an EtherType: the frame ends before its payload."""
+
+
+def find(batch: Batch, window: Window, counts: Counter[str]) -> Datagrams:
+    """The IP packets of a batch, the outermost of each frame. Counts what is left out, as ``within`` does."""
     start = batch.meta[:, 2].astype(np.intp)
     end = start + batch.meta[:, 3]
-    kind, ip = _network(window, start, end, batch.link)
+    size, type_at, fixed = LINKS[batch.link]
+    if type_at is None:
+        kind = _by_version(window.u8(start + size)) if fixed == IP else np.full(len(start), fixed, np.uint16)
+    else:
+        kind = window.u16(start + type_at)
+    return within(window, Payloads(np.arange(len(start)), kind, start + size, end), counts)
+
+
+def within(window: Window, payloads: Payloads, counts: Counter[str]) -> Datagrams:
+    """The IP packets that payloads are, or that stand behind up to MAX_SHIMS tags, labels and the like.
+
+    Counts in ``counts`` what is left out: ``not_ip``, ``truncated`` (captured less than the headers),
+    ``malformed``, ``fragments`` (other than the first).
+    """
+    packet, kind, ip, end = _unwrapped(window, payloads)
     four, six = np.flatnonzero(kind == _IPV4), np.flatnonzero(kind == _IPV6)
-    counts["truncated"] += np.count_nonzero(kind == _CUT)
-    counts["not_ip"] += np.count_nonzero((kind != _IPV4) & (kind != _IPV6) & (kind != _CUT))
-    datagrams = _ipv4(window, four, ip[four], end[four], counts)
+    if len(four) + len(six) < len(kind):
+        cut = np.count_nonzero(kind == CUT)
+        counts["truncated"] += cut
+        counts["not_ip"] += len(kind) - len(four) - len(six) - cut
+    datagrams = _ipv4(window, packet[four], ip[four], end[four], counts)
     if not len(six):
         return datagrams
-    others = _ipv6(window, six, ip[six], end[six], counts)
+    others = _ipv6(window, packet[six], ip[six], end[six], counts)
     return datagrams.followed_by(others)
 
 
-class Link(NamedTuple):
-    """Where a kind of frame has its EtherType, and where its payload begins, in bytes.
-
-    ``type`` is None for a link whose payload is IP and nothing else.
-    """
-
-    type: int | None
-    payload: int
-
-
-LINKS = {
-    0: Link(None, 4),  # BSD loopback
-    1: Link(12, 14),  # Ethernet
-    12: Link(None, 0),  # raw IP, as libpcap has it on Linux
-    101: Link(None, 0),  # raw IP
-    108: Link(None, 4),  # OpenBSD loopback
-    113: Link(14, 16),  # Linux cooked capture v1
-    228: Link(None, 0),  # raw IPv4
-    229: Link(None, 0),  # raw IPv6
-    276: Link(0, 20),  # Linux cooked capture v2
-}
-"""What is known of each link type, by its number (www.tcpdump.org/linktypes.html)."""
+MAX_SHIMS = 8
+"""VLAN tags, MPLS labels and other such headers between the link and IP, at most."""
 
 # Bytes behind the batch that may be read: what is read begins inside a packet, and is at most this wide.
 _PADDING = 64
 
-# EtherTypes, and a number below all of them for a frame that ends before its payload.
+# EtherTypes: of IP, of the shims before it, and a number below all of them for whatever is no IP.
 _IPV4, _IPV6 = 0x0800, 0x86DD
-_VLAN_TAGS = (0x8100, 0x88A8, 0x9100)
-_CUT = 0
+_MPLS = (0x8847, 0x8848)
+_SHIMS = np.zeros(1 << 16, dtype=bool)
+_SHIMS[[0x8100, 0x88A8, 0x9100, *_MPLS, PPPOE, PPP, BRIDGED]] = True
+_OTHER = 2
+
+# Protocol numbers of PPP and the EtherTypes for the same (RFC 1332, RFC 5072, RFC 3032).
+_IN_PPP = {0x0021: _IPV4, 0x0057: _IPV6, 0x0281: _MPLS[0], 0x0283: _MPLS[1]}
 
 # Extension headers of IPv6 that are followed by another header: hop-by-hop options, routing, fragment,
 # authentication, destination options, mobility, HIP, Shim6 (RFC 7045).
@@ -138,35 +152,51 @@ _EXTENSIONS[[0, 43, _FRAGMENT, _AUTHENTICATION, 60, 135, 139, 140]] = True
 _MAX_EXTENSIONS = 8
 
 
-def _network(
-    window: Window, start: Positions, end: Positions, link: int
-) -> tuple[NDArray[np.uint16], Positions]:
-    """For each frame the EtherType of its payload, behind up to two VLAN tags, and where that begins."""
-    if link not in LINKS:
-        raise CaptureError(f"link type {link} is not one that d4-sensor reads")
-    type_at, payload = LINKS[link]
-    ip = start + payload
-    if type_at is None:
-        version = window.u8(ip) >> 4
-        kind = np.select([version == 4, version == 6], [_IPV4, _IPV6], 1).astype(np.uint16)
-    else:
-        kind = window.u16(start + type_at)
-    for _ in range(2):
-        rest = np.flatnonzero((kind != _IPV4) & (kind != _IPV6))
-        if not len(rest):
+def _unwrapped(window: Window, payloads: Payloads) -> Payloads:
+    """The payloads without the shims before them; ``kind`` and ``at`` are changed in place."""
+    _, kind, at, end = payloads
+    kind[at > end] = CUT
+    for _ in range(MAX_SHIMS):
+        shims = np.flatnonzero(_SHIMS.take(kind))
+        if not len(shims):
             break
-        tagged = rest[np.isin(kind[rest], _VLAN_TAGS) & (ip[rest] + 4 <= end[rest])]
-        kind[tagged] = window.u16(ip[tagged] + 2)
-        ip[tagged] += 4
-    kind[ip > end] = _CUT
-    return kind, ip
+        following, size = _shim(window.rows(at[shims], 14), kind[shims])
+        kind[shims] = following
+        at[shims] += size
+        kind[at > end] = CUT
+    return payloads
+
+
+def _shim(head: NDArray[np.uint8], kind: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], Positions]:
+    """The kind of what follows a shim that begins with these 14 bytes, and how long the shim is.
+
+    VLAN tags: IEEE 802.1Q; MPLS: RFC 3032, 2.1; PPPoE: RFC 2516, 4; PPP: RFC 1661, 2 and RFC 1662, 3.1.
+    """
+    label, ppp, pppoe, bridged = np.isin(kind, _MPLS), kind == PPP, kind == PPPOE, kind == BRIDGED
+    bottom = head[:, 2] & 1 == 1
+    below = np.where(bottom, _by_version(head[:, 4]), kind)
+    framed = word(head, 0) == 0xFF03
+    protocol = np.where(framed, word(head, 2), word(head, 0))
+    in_ppp = np.select([protocol == number for number in _IN_PPP], list(_IN_PPP.values()), _OTHER)
+    session = np.where(head[:, 1] == 0, PPP, _OTHER)
+    following = np.select(
+        [label, ppp, pppoe, bridged], [below, in_ppp, session, word(head, 12)], word(head, 2)
+    )
+    size = np.select([ppp & ~framed, pppoe, bridged], [2, 6, 14], 4)
+    return following.astype(np.uint16), size
+
+
+def _by_version(first: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """The EtherType of what begins with this byte, if it is IP."""
+    version = first >> 4
+    return np.select([version == 4, version == 6], [_IPV4, _IPV6], _OTHER).astype(np.uint16)
 
 
 def _ipv4(
     window: Window, packet: Positions, ip: Positions, end: Positions, counts: Counter[str]
 ) -> Datagrams:
     head = window.rows(ip, 20)
-    first, total = head[:, 0], word(head, 2)
+    first, total = head[:, 0], word(head, 2).astype(np.intp)
     size = (first & 15).astype(np.intp) * 4
     short = end - ip < np.maximum(size, 20)
     wrong = (first >> 4 != 4) | (size < 20) | ((total < size) & (total != 0))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import warnings
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -21,21 +22,27 @@ class IndicatorError(ValueError):
 
 
 class Indicator(NamedTuple):
-    """A trail's key, and the addresses that a packet must have for it to matter, if it needs any."""
+    """A trail's key, and the addresses that a packet must have for it to matter, if it needs any.
+
+    The key of a ``pattern`` is a regular expression, to be searched for in names.
+    """
 
     key: str
     network: Network | None
+    pattern: bool = False
 
 
 def parse(text: str) -> Indicator:
     """The indicator that a line, free of comments, names. Raises IndicatorError.
 
     ``evil.tld``, ``.tld``, ``192.0.2.1``, ``192.0.2.1:443``, ``[2001:db8::1]:443``, ``192.0.2.0/24``,
-    ``/path``, ``evil.tld/path``, ``http://evil.tld`` (whatever is asked of that host).
+    ``/path``, ``evil.tld/path``, ``http://evil.tld`` (whatever is asked of that host),
+    ``evil[0-9]+.tld`` (a regular expression); fingerprints of certificates (SHA-1), JA3 and JA4.
     """
-    text = text.strip().lower()
+    written = text.strip()
+    text = written.lower()
     name = text.strip(".")
-    if _NAME.fullmatch(name):
+    if _NAME.fullmatch(name) or _JA4.fullmatch(name):
         return _plain(name)
     _, scheme, rest = text.partition("://")
     if scheme:
@@ -45,7 +52,7 @@ def parse(text: str) -> Indicator:
             return _network(text)
         return Indicator(_location(text), None)
     if _PATTERN.search(text.partition("]:")[2] or text.lstrip("[")):
-        raise IndicatorError("patterns are not supported")
+        return _pattern(written)
     if ":" in text:
         return _endpoint(text)
     return _plain(_name(text.partition("?")[0]))
@@ -77,8 +84,10 @@ def single_slashes(path: str) -> str:
 
 
 _NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9-]{1,63}")
+_JA4 = re.compile(r"[a-z0-9]{10}_[0-9a-f]{12}_[0-9a-f]{12}")
 _NETWORK = re.compile(r"(?:\d+\.\d+\.\d+\.\d+|[0-9a-f:]*:[0-9a-f:.]*)/\d{1,3}")
 _PATTERN = re.compile(r"[][(){}*\\|^$+]")
+_ORDINARY = "www.example.org"
 _WWW = re.compile(r"\A(?:www\.)+(?=[^.]+\.)")
 _VISIBLE = bytes(range(0x21, 0x7F)).decode()
 _SLASHES = re.compile(r"/{2,}")
@@ -95,6 +104,19 @@ def _name(text: str) -> str:
     if not _NAME.fullmatch(name):
         raise IndicatorError(f"{text!r} is neither a name nor an address")
     return name
+
+
+def _pattern(text: str) -> Indicator:
+    """A regular expression, but none that an ordinary name could match by mistake."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of what may be meant otherwise
+            pattern = re.compile(text)
+    except (re.error, OverflowError, RecursionError, Warning) as error:
+        raise IndicatorError(f"{text!r} is not a regular expression: {error}") from None
+    if pattern.search(_ORDINARY) or re.search(r"\s", text):
+        raise IndicatorError(f"{text!r} is not a pattern of names")
+    return Indicator(text, None, pattern=True)
 
 
 def _plain(name: str) -> Indicator:

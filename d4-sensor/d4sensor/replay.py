@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import logging
 import sys
 import time
@@ -13,33 +14,72 @@ from contextlib import suppress
 from d4common.event import Event
 from d4common.service import Service
 from d4sensor import capture, ship
-from d4sensor.capture import CaptureError
+from d4sensor.capture import Batch, CaptureError
 from d4sensor.config import SensorConfig
 from d4sensor.engine import Engine
 
 log = logging.getLogger(__name__)
 
 
-def events(engine: Engine, files: Iterable[str], wallclock: bool) -> Iterator[list[Event]]:
-    """The events in capture files, in order, batch by batch. Raises CaptureError.
+def events(engine: Engine, packets: Iterable[Batch], wallclock: bool) -> Iterator[list[Event]]:
+    """The events of packets, in order, batch by batch, and at last what the engine held back.
 
-    With ``wallclock`` they happen now; otherwise when the packets were captured.
+    With ``wallclock`` they happen now; otherwise when the packets were captured. Raises the CaptureError of
+    ``packets``, once all events before the damage were returned.
     """
+    broken: CaptureError | None = None
+    try:
+        for batch in packets:
+            yield _timed(engine.judge(batch), wallclock)
+    except CaptureError as error:
+        broken = error
+    yield _timed(engine.finish(), wallclock)
+    if broken:
+        raise broken
+
+
+def batches(files: Iterable[str]) -> Iterator[Batch]:
+    """The packets in capture files, in order. Raises CaptureError."""
     for path in files:
         source = capture.open_file(path)
         try:
             while (batch := source.read()) is not None:
-                found = engine.judge(batch)
-                yield list(map(_now, found)) if wallclock else found
+                yield batch
         finally:
             source.close()
 
 
-def show(found: Iterable[list[Event]]) -> None:
-    """Prints events as Maltrail's log has them."""
+def watched(packets: Iterable[Batch]) -> Iterator[Batch]:
+    """The packets, with their number on the terminal that standard error is, if it is one."""
+    if not sys.stderr.isatty():
+        yield from packets
+        return
+    count, next_time = 0, 0.0
+    try:
+        for batch in packets:
+            count += len(batch.meta)
+            if time.monotonic() >= next_time:
+                print(f"\r{count:,} packets", end="", file=sys.stderr, flush=True)
+                next_time = time.monotonic() + PROGRESS_INTERVAL
+            yield batch
+    finally:
+        print(f"\r{count:,} packets", file=sys.stderr)
+
+
+PROGRESS_INTERVAL = 0.2
+"""Seconds between looks at the number of packets."""
+
+
+def show(found: Iterable[list[Event]], as_json: bool = False) -> None:
+    """Prints events as Maltrail's log has them, or as objects of JSON, one a line."""
     for batch in found:
-        sys.stdout.writelines(event.line() + "\n" for event in batch)
+        sys.stdout.writelines(f"{json.dumps(fields(e)) if as_json else e.line()}\n" for e in batch)
     sys.stdout.flush()
+
+
+def fields(event: Event) -> dict[str, object]:
+    """An event as fields of JSON, with its severity."""
+    return {**dataclasses.asdict(event), "severity": event.severity}
 
 
 async def send(found: Iterable[list[Event]], settings: SensorConfig, service: Service) -> None:
@@ -82,6 +122,10 @@ async def _first(work: asyncio.Task[None], stopped: asyncio.Task[bool]) -> None:
     work.cancel()
     with suppress(asyncio.CancelledError):
         await work
+
+
+def _timed(found: list[Event], wallclock: bool) -> list[Event]:
+    return list(map(_now, found)) if wallclock else found
 
 
 def _now(event: Event) -> Event:

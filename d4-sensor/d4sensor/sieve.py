@@ -7,6 +7,7 @@ that it wants, by their places; all the others never become Python objects.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +15,26 @@ from numpy.typing import NDArray
 
 from d4sensor.addresses import Addresses
 from d4sensor.capture import Batch
-from d4sensor.headers import Datagrams, Mask, Positions, Window, find, word
+from d4sensor.headers import Datagrams, Mask, Positions, Window, word
+from d4sensor.tunnels import find
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 """Protocol numbers of IANA."""
 
 DNS_PORT = 53
+
+
+class Head(NamedTuple):
+    """The beginning of what one end of a TCP connection says, in one piece: see heads.py.
+
+    ``row`` is the place of the segment that made it whole in the columns of Traffic, and ``packet`` the
+    number of its packet. ``headers`` is what flow.read takes.
+    """
+
+    row: int
+    packet: int
+    headers: tuple[bytes, int, int, int]
+    data: bytes
 
 
 class Traffic(NamedTuple):
@@ -28,7 +43,9 @@ class Traffic(NamedTuple):
     ``data`` and ``window`` hold the bytes of the batch, ``meta`` a row for each of its packets (seconds,
     microseconds, …), to which ``datagrams.packet`` points. ``head`` has the first 16 bytes of each transport
     header (of UDP with the first 8 of the data), ``payload`` where the data of TCP and UDP begin. ``query``
-    and ``answer`` are standard DNS queries and responses over UDP on port 53.
+    and ``answer`` are standard DNS queries and responses over UDP on port 53. ``requests`` are those of
+    HTTP/1, ``handshakes`` messages of TLS, which heads.py finds; ``unfinished`` are requests of batches
+    before that are waited for no longer, at a ``packet`` of this one, and have no ``row``.
     """
 
     data: bytes
@@ -41,6 +58,9 @@ class Traffic(NamedTuple):
     udp: Mask
     query: Mask
     answer: Mask
+    requests: Sequence[Head] = ()
+    handshakes: Sequence[Head] = ()
+    unfinished: Sequence[Head] = ()
 
     @property
     def flags(self) -> NDArray[np.uint8]:
@@ -64,9 +84,8 @@ class Traffic(NamedTuple):
 def sieve(batch: Batch, counts: Counter[str]) -> Traffic:
     """The IP packets of a batch.
 
-    Counts all packets in ``packets``, what headers.find leaves out and, by the same names, what ends
-    within the header of its transport; in ``dns_malformed`` what is too short for a DNS message. Raises
-    CaptureError for a link type that d4-sensor does not read.
+    Counts all packets in ``packets``, what tunnels.find leaves out and, by the same names, what ends
+    within the header of its transport; in ``dns_malformed`` what is too short for a DNS message.
     """
     counts["packets"] += len(batch.meta)
     window = Window(batch.data)

@@ -116,6 +116,20 @@ def test_what_it_sees_arrives(sensor: Sensor) -> None:
 
 
 @live
+def test_what_it_held_back_is_sent_at_the_stop(sensor: Sensor) -> None:
+    sensor.trust(sensor.server.ca)
+    sensor.server.daemon.start()
+    sensor.daemon.start()
+    send(*(bad(5, 4000 + n) for n in range(8)))
+    wait_for(lambda: len(sensor.arrived()) == 3)
+    assert end(sensor.daemon)[0] == 0
+    wait_for(lambda: len(sensor.arrived()) == 4)
+    summary = sensor.arrived()[-1]
+    assert summary.src_port == "4003,4004,4005,4006,4007"
+    assert summary.reference.endswith("(+5 sightings)")
+
+
+@live
 def test_what_is_missing_at_the_start_may_come(sensor: Sensor, certificates: Certificates) -> None:
     """First there is no CA, then a wrong one, then no server, and nothing is lost meanwhile."""
     sensor.server.daemon.start()

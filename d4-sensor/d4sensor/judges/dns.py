@@ -1,136 +1,129 @@
-"""Name trails: what DNS queries ask for, and listed name servers that they are sent to."""
+"""DNS: what queries ask for, listed name servers that they are sent to, and what is answered."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 
-import numpy as np
-
 from d4sensor import dns
 from d4sensor import flow as flows
+from d4sensor.dns import PTR, DnsError, Question
 from d4sensor.flow import Flow
-from d4sensor.headers import Datagrams
-from d4sensor.judges import Finding, Verdict, address
+from d4sensor.judges import Finding, Verdict, address, dns_messages, dns_patterns, dns_questions
+from d4sensor.judges.dns_answers import AnswerJudge
+from d4sensor.judges.dns_exhaustion import DnsExhaustion
+from d4sensor.judges.dns_messages import Messages
+from d4sensor.judges.dns_names import is_judged, of
+from d4sensor.judges.dns_nxdomain import NoSuchDomain
 from d4sensor.sieve import Traffic
-from d4sensor.trails import Trail, Trails
+from d4sensor.trails import Trails
 
 CACHE = 50_000
-"""Questions whose verdict is remembered; names repeat far more often than they change."""
+"""Questions, besides those of one batch, whose verdict is remembered; names repeat more than they change."""
 
 
 class DnsJudge:
-    """Judges queries, and remembers its verdicts."""
+    """Judges DNS messages, over UDP and TCP, and remembers its verdicts on questions."""
 
-    def __init__(self, trails: Trails) -> None:
+    def __init__(
+        self,
+        trails: Trails,
+        exhaustion: DnsExhaustion,
+        no_such_domain: NoSuchDomain,
+        disabled: frozenset[str] = frozenset(),
+    ) -> None:
+        """``disabled`` holds names of heuristics."""
         self._trails = trails
+        self._exhaustion = exhaustion
+        self._disabled = disabled
+        self._answers = AnswerJudge(trails, no_such_domain, disabled)
         self._known: dict[bytes, Verdict | None] = {}
 
     def judge(self, traffic: Traffic, counts: Counter[str]) -> Iterator[Finding]:
-        """The findings among DNS queries, which are counted in ``dns_queries``.
+        """The findings among DNS messages; queries are counted in ``dns_queries``.
 
         Those whose question is none are counted in ``dns_malformed``.
         """
-        queries = np.flatnonzero(traffic.query)
-        counts["dns_queries"] += len(queries)
-        listed = traffic.listed(queries, self._trails.addresses).tolist()
-        yield from self._judge(traffic.data, traffic.datagrams.where(queries), listed, counts)
+        queries, answers = dns_messages.find(traffic)
+        counts["dns_queries"] += len(queries.place)
+        yield from self._queries(traffic, queries, counts)
+        yield from self._answers.judge(traffic, answers, counts)
 
-    def _judge(
-        self, data: bytes, queries: Datagrams, may_be_listed: list[bool], counts: Counter[str]
-    ) -> Iterator[Finding]:
-        packet, ip, protocol, transport, end = (column.tolist() for column in queries)
-        find, known = data.find, self._known
-        for n, (start, stop, listed) in enumerate(zip(transport, end, may_be_listed, strict=True)):
-            at = start + _QUESTION_AT
-            # The first zero byte ends the name, and four more bytes the question. Without it: no bytes.
-            question = data[at : find(b"\0", at, stop - 4) + 5]
-            if question in known:
+    def _queries(self, traffic: Traffic, queries: Messages, counts: Counter[str]) -> Iterator[Finding]:
+        data, place = traffic.data, queries.place
+        datagrams = traffic.datagrams.where(place)
+        seconds = traffic.meta[datagrams.packet, 0].tolist()
+        packet, ip, protocol, transport, _ = (column.tolist() for column in datagrams)
+        # Elsewhere than on UDP port 53 a listed server is the business of another judge.
+        may_be_listed = traffic.query[place] & traffic.listed(place, self._trails.addresses)
+        found = dns_questions.find(traffic.window, queries)
+        questions = [data[a:b] for a, b in zip(found.start.tolist(), found.end.tolist(), strict=True)]
+        new = self._learn(dict(zip(questions, found.labels.tolist(), strict=True)))
+        known, exhausted = self._known, self._exhaustion.of
+        for n, (question, listed) in enumerate(zip(questions, may_be_listed.tolist(), strict=True)):
+            if question:
                 verdict = known[question]
+                if question in new:
+                    verdict = exhausted(new.pop(question), seconds[n], self._trails) or verdict
                 if verdict is None and not listed:
                     continue
+                verdicts = [verdict] if verdict else []
             else:
-                verdict = self._learn(question, counts)
-            flow = flows.read(data, ip[n], protocol[n], start)
+                verdicts = self._read(data[queries.start[n] : queries.end[n]], seconds[n], counts)
+            flow = flows.read(data, ip[n], protocol[n], transport[n])
             if listed:
-                server = _server(flow, question, self._trails)
+                server = _server(flow, data[queries.start[n] : queries.end[n]], self._trails)
                 if server:
                     yield Finding(packet[n], flow, server)
-            if verdict:
+            for verdict in verdicts:
                 yield Finding(packet[n], flow, verdict)
 
-    def _learn(self, section: bytes, counts: Counter[str]) -> Verdict | None:
+    def _learn(self, questions: dict[bytes, int]) -> dict[bytes, str]:
+        """Learns the trails' verdicts on questions, given how many labels each has.
+
+        The names of those that were not known, and that a trail could hold.
+        """
+        known = self._known
+        if len(known) >= CACHE:
+            known.clear()
+        names = {
+            question: name
+            for question, labels in questions.items()
+            if question not in known and (name := dns_questions.name(question, labels)) and is_judged(name)
+        }
+        patterns = dns_patterns.possible(names.values(), self._trails)
+        for question in questions:
+            known.setdefault(question, None)
+        for question, name in names.items():
+            known[question] = of(name, self._trails, self._disabled, patterns)
+        return names
+
+    def _read(self, message: bytes, second: int, counts: Counter[str]) -> list[Verdict]:
+        """The verdicts on a message whose questions are not one and plain."""
         try:
-            name = _name(section)
-        except dns.DnsError:
+            names = filter(None, map(_judged, dns.questions(message)))
+        except DnsError:
             counts["dns_malformed"] += 1
-            return None
-        if len(self._known) >= CACHE:
-            self._known.clear()
-        verdict = self._known[section] = of(name, self._trails) if name else None
-        return verdict
+            return []
+        trails = self._trails
+        verdicts = (
+            self._exhaustion.of(name, second, trails) or of(name, trails, self._disabled) for name in names
+        )
+        return [verdict for verdict in verdicts if verdict]
 
 
-def of(name: str, trails: Trails) -> Verdict | None:
-    """The verdict on a name: its own trail, or that of the nearest parent, down to the top-level domain."""
-    if name.replace(".", "").isdigit():
-        return None
-    suffix = name
-    while suffix:
-        trail = trails.get(suffix)
-        if trail and not _harmless(name, suffix, trail):
-            prefix = name[: -len(suffix) - 1]
-            return Verdict("DNS", f"({prefix}).{suffix}" if prefix else name, trail)
-        suffix = suffix.partition(".")[2]
-    return None
+def _judged(asked: Question) -> str:
+    """The name that a question asks about; empty where no trail could hold it."""
+    judged = asked.type != PTR and asked.of_internet and is_judged(asked.name)
+    return asked.name if judged else ""
 
 
-def is_judged(name: str) -> bool:
-    """Whether a name is one that trails could hold: a host name of two labels or more, and not local."""
-    return (
-        _NAME.fullmatch(name) is not None
-        and name.rpartition(".")[2] not in _LOCAL
-        and ".intranet." not in name
-    )
-
-
-# UDP header and DNS header.
-_QUESTION_AT = 8 + 12
-
-_NAME = re.compile(r"[a-z0-9._-]*\.[a-z0-9-]+")
-_LOCAL = frozenset(
-    ("alienvault", "arpa", "corp", "example", "guest", "home", "internal", "intra", "intran", "intranet")
-    + ("lan", "local", "localdomain", "localnet", "test", "url", "workgroup")
-)
-_NAME_SERVER = re.compile(r"(?:[rd]?ns|nf|mx|nic)\d*\.")
-
-
-def _name(section: bytes) -> str:
-    """The name that a question asks about; empty where no trail could hold it. Raises DnsError."""
-    question = dns.question(section)
-    judged = question.type != dns.PTR and question.class_ == dns.IN and is_judged(question.name)
-    return question.name if judged else ""
-
-
-def _harmless(name: str, suffix: str, trail: Trail) -> bool:
-    """Whether a trail does not speak against this name below it.
-
-    A name server or mail exchanger below a suspicious or sinkholed name is its registrar's; the front page
-    of a provider of dynamic names or free sites is not what its customers put there.
-    """
-    if _NAME_SERVER.match(name) and ("suspicious" in trail.info or "sinkhole" in trail.info):
-        return True
-    front = name == suffix or name.startswith("www.")
-    return front and ("dynamic" in trail.info or "free web" in trail.info)
-
-
-def _server(flow: Flow, section: bytes, trails: Trails) -> Verdict | None:
+def _server(flow: Flow, message: bytes, trails: Trails) -> Verdict | None:
     """The verdict on the addresses of a query; on a listed server it says what was asked of it."""
     server = address.by_destination(flow, trails)
     try:
-        name = _name(section)
-    except dns.DnsError:
+        name = next(filter(None, map(_judged, dns.questions(message))), "")
+    except DnsError:
         name = ""
     if not (server and name):
         return address.of(flow, trails)

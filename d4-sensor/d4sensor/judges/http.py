@@ -1,85 +1,144 @@
-"""URL trails: what HTTP requests ask for, and listed servers that they ask by name."""
+"""HTTP requests: in which order the rules are applied to each, and URL trails, which are one of them."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
 import numpy as np
-from numpy.typing import NDArray
 
 from d4sensor import flow as flows
 from d4sensor import http
 from d4sensor.flow import Flow
-from d4sensor.headers import Mask, Positions
 from d4sensor.indicator import single_slashes, without_www
-from d4sensor.judges import Finding, Verdict
+from d4sensor.judges import Finding, Verdict, dns_names, http_attacks, http_requests
+from d4sensor.judges.http_requests import RULES, Asked, Rule
+from d4sensor.judges.user_agents import UserAgents
 from d4sensor.sieve import Traffic
 from d4sensor.trails import Trails
 
 MAX_TEXT = 1000
 """Characters of a trail's text in an event, which must fit into one datagram."""
 
+CACHE = 10_000
+"""Names of hosts of which it is remembered what trails say of them."""
+
+NAMES = frozenset({"iot_download", "host_names", "proxy_probe", "user_agent", "forwarded_for", *RULES})
+"""Rules that can be disabled. Those that trails are looked up by cannot, but for names of hosts."""
+
 
 class HttpJudge:
-    """Judges HTTP requests, on any port."""
+    """Judges HTTP requests, on any port.
 
-    def __init__(self, trails: Trails) -> None:
+    ``user_agents`` are patterns (user_agents.py). ``disabled`` has names of rules (NAMES) that are not
+    applied. With ``check_missing_host`` a request without a Host field is told.
+    """
+
+    def __init__(
+        self,
+        trails: Trails,
+        user_agents: Iterable[str] = (),
+        disabled: frozenset[str] = frozenset(),
+        check_missing_host: bool = False,
+    ) -> None:
         self._trails = trails
+        self._disabled = disabled
+        self._agents = UserAgents(user_agents)
+        self._names: dict[str, Verdict | None] = {}
+        # Rows 2 to 7, each with its name and whether it stops; rows 10 to 13, all of which stop.
+        first: list[tuple[str, Rule, bool]] = [
+            ("iot_download", http_requests.iot_download, True),
+            ("host_names", self._host_field, False),
+            ("missing_host", http_requests.missing_host, False),
+            ("proxy_probe", self._proxy_probe, True),
+            ("host_names", self._host_in_target, False),
+            ("user_agent", self._user_agent, False),
+        ]
+        off = disabled if check_missing_host else disabled | {"missing_host"}
+        self._first = [(rule, stops) for name, rule, stops in first if name not in off]
+        self._last = [rule for name, rule in RULES.items() if name not in off]
+        self._forwarded = "forwarded_for" not in off
 
     def judge(self, traffic: Traffic, counts: Counter[str]) -> Iterator[Finding]:
         """The findings among HTTP requests.
 
         Counts ``http_requests``, and in ``http_malformed`` segments that begin like one but are none.
         """
-        chosen, data = requests(traffic), traffic.data
-        columns = (column.tolist() for column in traffic.datagrams.where(chosen))
-        payloads = traffic.payload[chosen].tolist()
-        listed = traffic.listed(chosen, self._trails.addresses).tolist()
-        for (packet, ip, protocol, transport, end), payload, named in zip(
-            zip(*columns, strict=True), payloads, listed, strict=True
-        ):
+        rows = np.array([head.row for head in traffic.requests], dtype=np.intp)
+        listed = traffic.listed(rows, self._trails.addresses).tolist() + [True] * len(traffic.unfinished)
+        heads = (*traffic.requests, *traffic.unfinished)
+        for (_, packet, headers, data), named in zip(heads, listed, strict=True):
             try:
-                request = http.parse(data[payload:end])
+                request = http.parse(data)
             except http.HttpError:
                 counts["http_malformed"] += 1
                 continue
             counts["http_requests"] += 1
-            flow = flows.read(data, ip, protocol, transport)
-            if named and request.host[:1].isalpha():
-                server = _server(flow, request.host, self._trails)
-                if server:
-                    yield Finding(packet, flow, server)
-            verdict = of(request, flow.dst_ip, self._trails)
-            if verdict:
-                yield Finding(packet, flow, verdict)
+            flow = flows.read(*headers)
+            for seen, verdict in self._verdicts(request, flow, named):
+                yield Finding(packet, seen, verdict._replace(text=verdict.text[:MAX_TEXT]))
+
+    def _verdicts(self, request: http.Request, flow: Flow, listed: bool) -> Iterator[tuple[Flow, Verdict]]:
+        """The verdicts on a request in the order of the rules, each with its flow.
+
+        ``listed`` says whether an address of the flow may be. A rule that stops ends it.
+        """
+        asked = http_requests.asked(request, flow.dst_ip, flow.dst_port)
+        if listed and (server := _server(flow, request.host, self._trails)):
+            yield flow, server
+        for rule, stops in self._first:
+            if verdict := rule(asked):
+                yield flow, verdict
+                if stops:
+                    return
+        seen, verdict = flow, of(asked, self._trails)
+        if verdict is None:
+            verdict = next((verdict for rule in self._last if (verdict := rule(asked))), None)
+            if verdict and self._forwarded and (client := http_requests.forwarded_for(request)):
+                seen = flow._replace(src_ip=f"{flow.src_ip},{client}")
+        if verdict and not self._trails.whitelisted(asked.name):
+            yield seen, verdict
+
+    def _host_field(self, asked: Asked) -> Verdict | None:
+        """Row 3: the verdict of name trails on the Host field."""
+        return self._name(asked.named)
+
+    def _proxy_probe(self, asked: Asked) -> Verdict | None:
+        """Row 5, unless the name in the target is whitelisted. It stops."""
+        verdict = http_requests.proxy_probe(asked)
+        return None if verdict and self._trails.whitelisted(asked.name) else verdict
+
+    def _host_in_target(self, asked: Asked) -> Verdict | None:
+        """Row 6: the verdict of name trails on the host that a target has, if the Host field has another.
+
+        A target that would have a server run something is aimed at that server; what it names is no host.
+        """
+        verdict = None if asked.name == asked.named else self._name(asked.name)
+        if verdict is None:
+            return None
+        return None if http_attacks.is_code_execution(asked.request.target) else verdict
+
+    def _user_agent(self, asked: Asked) -> Verdict | None:
+        """Row 7."""
+        return self._agents.judge(http.field(asked.request.fields, "user-agent"))
+
+    def _name(self, name: str) -> Verdict | None:
+        """What name trails say of a host."""
+        if name in self._names:
+            return self._names[name]
+        if len(self._names) >= CACHE:
+            self._names.clear()
+        judged = dns_names.is_judged(name)
+        verdict = dns_names.of(name, self._trails, self._disabled) if judged else None
+        self._names[name] = verdict
+        return verdict
 
 
-def requests(traffic: Traffic) -> Positions:
-    """Which segments begin as an HTTP request does: with three capitals, then a fourth or a space."""
-    window, payload = traffic.window, traffic.payload
-    some = np.flatnonzero(traffic.tcp & (payload + _SHORTEST_REQUEST <= traffic.datagrams.end))
-    some = some[_capital(window.u8(payload[some]))]
-    first = window.rows(payload[some], 4)
-    method = _capital(first[:, 1]) & _capital(first[:, 2])
-    method &= _capital(first[:, 3]) | (first[:, 3] == ord(" "))
-    method &= first.view(np.uint32)[:, 0] != _RESPONSE
-    return some[method]
-
-
-_SHORTEST_REQUEST = len(b"GET / HTTP/1.1\r\n")
-_RESPONSE = np.frombuffer(b"HTTP", dtype=np.uint32)[0]
-
-
-def _capital(bytes_: NDArray[np.uint8]) -> Mask:
-    return bytes_ - np.uint8(ord("A")) < 26
-
-
-def of(request: http.Request, server: str, trails: Trails) -> Verdict | None:
-    """The verdict on what is asked for; ``server`` is the address, for a request that names no host."""
-    host, path = _place(request, server)
+def of(asked: Asked, trails: Trails) -> Verdict | None:
+    """Row 8: the verdict of URL trails on what is asked for. It stops."""
+    request, host, path = asked[:3]
     site, plain = without_www(host), single_slashes(path)
     body = request.body.decode("latin-1")
     for form in forms_of(plain, body):
@@ -89,8 +148,8 @@ def of(request: http.Request, server: str, trails: Trails) -> Verdict | None:
                 continue
             if body and "?" in form and "?" not in plain:
                 text = f"{host}({plain} \\({request.method} {body.strip()}\\))"
-                return Verdict("HTTP", text[:MAX_TEXT], trail)
-            return Verdict("URL", _marked(host + path, key)[:MAX_TEXT], trail)
+                return Verdict("HTTP", text, trail)
+            return Verdict("URL", _marked(host + path, key), trail)
     trail = trails.get(site + "/")
     return Verdict("URL", site + "/", trail) if trail else None
 
@@ -121,27 +180,14 @@ def forms_of(path: str, body: str) -> list[str]:
 _VALUE = re.compile(r"(?<!\w)(\w+=)[^&=]+")
 
 
-def _place(request: http.Request, server: str) -> tuple[str, str]:
-    """Host and path of what is asked for; the port of HTTP is left out."""
-    host, path = request.host or server, request.target
-    _, absolute, rest = path.partition("://")
-    if absolute and not path.startswith("/"):
-        host, _, path = rest.partition("/")
-        path = "/" + path
-    elif request.method == "CONNECT":
-        host, _, path = path.partition("/")
-        path = "/" + path
-    return host.removesuffix(":80"), path
-
-
 def _marked(url: str, key: str) -> str:
     """The URL with all that did not match in parentheses."""
     return key.join(f"({part})" if part else "" for part in url.split(key))
 
 
 def _server(flow: Flow, host: str, trails: Trails) -> Verdict | None:
-    """The verdict on the server's address; it says by which name it was asked."""
-    listing = trails.listing(flow.dst_ip)
+    """Row 1: the verdict on the server's address; it says by which name it was asked."""
+    listing = trails.listing(flow.dst_ip) if host[:1].isalpha() else None
     if not listing:
         return None
     key, trail = listing

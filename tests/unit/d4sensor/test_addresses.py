@@ -26,7 +26,7 @@ def held4(networks: list[str], *addresses: str) -> list[bool]:
 def of(networks: list[str]) -> Addresses:
     """The set of these networks."""
     parsed = map(ip_network, networks)
-    return Addresses(Network(network.network_address.packed, network.prefixlen) for network in parsed)
+    return Addresses.of(Network(network.network_address.packed, network.prefixlen) for network in parsed)
 
 
 def test_address_is_held_and_its_neighbours_are_not() -> None:
@@ -65,7 +65,7 @@ def test_ipv6_is_held_by_its_upper_half() -> None:
 
 @given(st.lists(networks4, max_size=8), st.lists(st.integers(0, 2**32 - 1), max_size=8))
 def test_held_is_what_some_network_contains(networks: list[IPv4Network], numbers: list[int]) -> None:
-    addresses = Addresses(Network(n.network_address.packed, n.prefixlen) for n in networks)
+    addresses = Addresses.of(Network(n.network_address.packed, n.prefixlen) for n in networks)
     # Addresses at random rarely hit: the edges of the networks are asked too.
     numbers = numbers + [int(n[0]) for n in networks] + [int(n[-1]) for n in networks]
     numbers += [number ^ 1 for number in numbers]

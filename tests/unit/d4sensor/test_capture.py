@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import frames
@@ -12,6 +16,7 @@ from hypothesis import strategies as st
 
 from d4sensor import capture
 from d4sensor.capture import CaptureError
+from d4sensor.unpack import UNPACKERS
 
 FRAMES = [frames.udp("10.0.0.1", n, "10.0.0.2", 9, bytes(n % 100)) for n in range(1, 20)]
 CONTENT = b"".join(frames.pcap((1000 + n / 4, frame) for n, frame in enumerate(FRAMES)))
@@ -45,6 +50,137 @@ def test_packets_come_whole_in_order_and_with_their_times(file: Path) -> None:
     assert batch is not None
     assert batch.link == 1
     assert batch.meta[:3, :2].tolist() == [[1000, 0], [1000, 250_000], [1000, 500_000]]
+
+
+def pcapng(kind: int = 1) -> bytes:
+    """The frames in a file of pcapng, with blocks between them that have no packet."""
+
+    def block(number: int, body: bytes) -> bytes:
+        body += bytes(-len(body) % 4)
+        return struct.pack("<II", number, len(body) + 12) + body + struct.pack("<I", len(body) + 12)
+
+    section = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+    interface = block(1, struct.pack("<HHI", kind, 0, 262144))
+    blocks = [section, interface]
+    for n, frame in enumerate(FRAMES):
+        when = 1_000_000_000 + n * 250_000
+        blocks.append(block(6, struct.pack("<IIIII", 0, 0, when, len(frame), len(frame)) + frame))
+        blocks.append(block(4, bytes(4)))
+    return b"".join(blocks)
+
+
+def test_pcapng(file: Path) -> None:
+    file.write_bytes(pcapng())
+    assert read(file) == (FRAMES, "")
+    batch = capture.open_file(str(file)).read()
+    assert batch is not None
+    assert batch.meta[:2, :2].tolist() == [[1000, 0], [1000, 250_000]]
+
+
+def test_cut_pcapng_yields_its_whole_packets_and_then_the_error(file: Path) -> None:
+    file.write_bytes(pcapng()[:-60])
+    found, error = read(file)
+    assert found == FRAMES[:-1]
+    assert "truncated" in error
+
+
+@pytest.fixture(params=UNPACKERS.values())
+def pack(request: pytest.FixtureRequest) -> Callable[[bytes], bytes]:
+    """Compresses, in each way that is read."""
+
+    def packed(content: bytes) -> bytes:
+        return subprocess.run([request.param, "-c"], input=content, capture_output=True, check=True).stdout
+
+    return packed
+
+
+def test_compressed_file(file: Path, pack: Callable[[bytes], bytes]) -> None:
+    file.write_bytes(pack(CONTENT))
+    assert read(file) == (FRAMES, "")
+    file.write_bytes(pack(pcapng()))
+    assert read(file) == (FRAMES, "")
+    file.write_bytes(pack(CONTENT[:24]))
+    assert read(file) == ([], "")
+
+
+def test_compressed_file_cut_before_it_was_compressed(file: Path, pack: Callable[[bytes], bytes]) -> None:
+    file.write_bytes(pack(CONTENT[:-10]))
+    found, error = read(file)
+    assert found == FRAMES[:-1]
+    assert "truncated" in error
+
+
+def test_damaged_compressed_file_yields_what_can_be_unpacked(
+    file: Path, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture, "BATCH", 100)
+    many = [os.urandom(900) for _ in range(1000)]
+    content = pack(b"".join(frames.pcap((n, frame) for n, frame in enumerate(many))))
+    file.write_bytes(content[: len(content) * 2 // 3])
+    found, error = read(file)
+    assert found == many[: len(found)]
+    assert error.startswith(f"{file}: ")
+    assert any(f"{command}: " in error for command in UNPACKERS.values()), "the command says what is wrong"
+
+
+def test_file_that_only_begins_like_a_compressed_one(file: Path) -> None:
+    for magic, command in UNPACKERS.items():
+        file.write_bytes(magic + bytes(100))
+        with pytest.raises(CaptureError, match=f"{file}: not a capture file that can be read: {command}: "):
+            capture.open_file(str(file))
+
+
+def test_compressed_file_that_is_no_capture(file: Path, pack: Callable[[bytes], bytes]) -> None:
+    file.write_bytes(pack(b"text" * 100_000))
+    with pytest.raises(
+        CaptureError, match=f"{file}: not a capture file that can be read: unknown file format"
+    ):
+        capture.open_file(str(file))
+
+
+def test_compressed_file_and_no_command_for_it(
+    file: Path, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_bytes(pack(CONTENT))
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(CaptureError, match=f"{file}: compressed; the command (gzip|xz|zstd) would read it"):
+        capture.open_file(str(file))
+
+
+def test_compressed_file_that_is_not_read_to_its_end(file: Path, pack: Callable[[bytes], bytes]) -> None:
+    many = [(n, os.urandom(900)) for n in range(1000)]
+    file.write_bytes(pack(b"".join(frames.pcap(many))))
+    children = set(os.listdir("/proc/self/fd"))
+    capture.open_file(str(file)).close()
+    assert set(os.listdir("/proc/self/fd")) == children
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@contextmanager
+def standard_input(file: Path) -> Iterator[None]:
+    """What a file holds, through a pipe, as this process's standard input."""
+    kept = os.dup(0)
+    with subprocess.Popen(["cat", str(file)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout
+        os.dup2(writer.stdout.fileno(), 0)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 0)
+            os.close(kept)
+
+
+def test_standard_input(file: Path) -> None:
+    file.write_bytes(CONTENT)
+    with standard_input(file):
+        assert read(Path("-")) == (FRAMES, "")
+
+
+def test_link_type_that_is_not_read(file: Path) -> None:
+    frames.write_pcap(file, [(1, b"x" * 60)], link=105)
+    with pytest.raises(CaptureError, match=f"{file}: link type 105 is not one that d4-sensor reads"):
+        capture.open_file(str(file))
 
 
 def test_link_type_is_that_of_the_file(file: Path) -> None:

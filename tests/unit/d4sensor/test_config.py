@@ -74,3 +74,37 @@ def test_a_wrong_key_is_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "sensor.conf"
     path.write_text("[d4]\nkey = s3cret\n")
     assert "s3cret" not in config.show(config.load(SensorConfig, [path]))
+
+
+def test_says_what_is_not_told(tmp_path: Path) -> None:
+    loaded = load(
+        tmp_path,
+        "[events]\nignore_source = 10.0.0.0/8, 2001:db8::1\nignore_source = fe80::/10\n"
+        "ignore_destination = 192.0.2.1\nignore_trail = *.evil.tld /x#y\nignore_regex = (a|b) #c\n",
+    ).events
+    assert loaded.ignore_source == ("10.0.0.0/8", "2001:db8::1", "fe80::/10")
+    assert loaded.ignore_destination == ("192.0.2.1",)
+    assert loaded.ignore_trail == ("*.evil.tld", "/x#y")
+    assert loaded.ignore_regex is not None and loaded.ignore_regex.search("xA #C")
+
+
+@pytest.mark.parametrize(
+    "word", ["evil.tld", "192.0.2.1:80", "[2001:db8::1]:80", "192.0.2.256", "/x", "10.0.0.1/8"]
+)
+def test_source_that_is_no_address(tmp_path: Path, word: str) -> None:
+    with pytest.raises(config.ConfigError, match=r"sensor.conf:2: \[events\] ignore_source = "):
+        load(tmp_path, f"[events]\nignore_source = 192.0.2.1 {word}\n")
+
+
+def test_expression_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(config.ConfigError, match=r"ignore_regex = \(: is no regular expression: "):
+        load(tmp_path, "[events]\nignore_regex = (\n")
+
+
+def test_says_which_heuristics_are_not_used(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "[engine]\ndisabled_heuristics = port_scanning, infection\n")
+    assert loaded.engine.disabled_heuristics == ("port_scanning", "infection")
+    with pytest.raises(
+        config.ConfigError, match="no heuristic is called port_scan; there are attack_in_body, "
+    ):
+        load(tmp_path, "[engine]\ndisabled_heuristics = port_scan\n")

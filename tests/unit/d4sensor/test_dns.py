@@ -1,15 +1,29 @@
-"""The question of a DNS message."""
+"""DNS messages, and questions alone."""
 
 from __future__ import annotations
+
+import struct
 
 import frames
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4sensor.dns import DnsError, Question, question
+from d4sensor import dns
+from d4sensor.dns import DnsError, Message, Question, Record, parse, question, questions
 
+CNAME = 5
 labels = st.binary(min_size=1, max_size=63)
+
+
+def header(asked: int, answers: int = 0, flags: int = 0x0100) -> bytes:
+    """A header."""
+    return struct.pack("!HHHHHH", 0x1234, flags, asked, answers, 0, 0)
+
+
+def record(name: bytes, kind: int, data: bytes) -> bytes:
+    """A record."""
+    return name + struct.pack("!HHIH", kind, 1, 300, len(data)) + data
 
 
 @pytest.mark.parametrize(
@@ -24,6 +38,7 @@ labels = st.binary(min_size=1, max_size=63)
 )
 def test_question(section: bytes, asked: Question) -> None:
     assert question(section) == asked
+    assert questions(header(1) + section) == [asked]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +56,8 @@ def test_question(section: bytes, asked: Question) -> None:
 def test_what_is_no_question(section: bytes, reason: str) -> None:
     with pytest.raises(DnsError, match=reason):
         question(section)
+    with pytest.raises(DnsError):
+        questions(header(1) + section)
 
 
 def test_longest_name() -> None:
@@ -52,6 +69,65 @@ def test_cut_at_every_byte() -> None:
     for size in range(len(whole)):
         with pytest.raises(DnsError):
             question(whole[:size])
+
+
+def test_several_questions_with_compressed_names() -> None:
+    first, second = frames.question("www.evil.tld"), b"\3Cdn\xc0\x10" + struct.pack("!HH", 28, 1)
+    assert questions(header(2) + first + second) == [
+        Question("www.evil.tld", 1, 1),
+        Question("cdn.evil.tld", 28, 1),
+    ]
+
+
+def test_name_that_points_forward() -> None:
+    message = header(1) + b"\xc0\x12\0\1\0\1" + frames.dns_name("evil.tld")
+    assert questions(message) == [Question("evil.tld", 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("section", "reason"),
+    [
+        (b"\xc0\x0c\0\1\0\1", "points to itself"),
+        (b"\1a\xc0\x0c\0\1\0\1", "255 is the longest"),
+        (b"\xc0\x0e\xc0\x0c\0\1\0\1", "points to itself"),
+        (b"\xff\xff\0\1\0\1", "does not end"),
+        (b"\xc0", "does not end"),
+    ],
+)
+def test_pointers_that_lead_nowhere(section: bytes, reason: str) -> None:
+    with pytest.raises(DnsError, match=reason):
+        questions(header(1) + section)
+
+
+def test_number_of_questions_is_bounded() -> None:
+    asked = frames.question("evil.tld")
+    assert len(questions(header(dns.MAX_QUESTIONS) + asked * dns.MAX_QUESTIONS)) == dns.MAX_QUESTIONS
+    with pytest.raises(DnsError, match="65535 questions"):
+        questions(header(65535) + asked * 9)
+
+
+ANSWER = (
+    header(1, 3, 0x8180)
+    + frames.question("www.evil.tld")
+    + record(b"\xc0\x0c", CNAME, b"\3cdn\xc0\x10")
+    + record(b"\3cdn\xc0\x10", dns.A, bytes((192, 0, 2, 1)))
+    + record(frames.dns_name("x.y"), dns.AAAA, bytes(16))
+)
+
+
+def test_answers() -> None:
+    expected = [
+        Record(CNAME, 1, b"\3cdn\xc0\x10"),
+        Record(dns.A, 1, bytes((192, 0, 2, 1))),
+        Record(dns.AAAA, 1, bytes(16)),
+    ]
+    assert parse(ANSWER + b"more") == Message(0x8180, [Question("www.evil.tld", 1, 1)], expected, 4)
+
+
+def test_message_cut_at_every_byte() -> None:
+    for size in range(len(ANSWER)):
+        with pytest.raises(DnsError):
+            parse(ANSWER[:size])
 
 
 @given(st.binary(max_size=300))
@@ -68,4 +144,35 @@ def test_any_bytes_are_a_question_or_an_error(section: bytes) -> None:
 def test_name_is_its_labels(parts: list[bytes], kind: int, class_: int) -> None:
     section = b"".join(bytes((len(part),)) + part for part in parts) + b"\0"
     section += kind.to_bytes(2, "big") + class_.to_bytes(2, "big")
-    assert question(section) == Question(b".".join(parts).decode("latin-1").lower(), kind, class_)
+    expected = Question(b".".join(parts).decode("latin-1").lower(), kind, class_)
+    assert question(section) == expected
+    assert questions(header(1) + section) == [expected]
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.binary(max_size=200))
+def test_any_bytes_behind_a_header(asked: int, answers: int, rest: bytes) -> None:
+    check(header(asked, answers) + rest)
+
+
+@given(st.lists(st.tuples(st.integers(0, len(ANSWER) - 1), st.integers(0, 255)), max_size=6))
+def test_message_with_wrong_bytes(changes: list[tuple[int, int]]) -> None:
+    message = bytearray(ANSWER)
+    for at, value in changes:
+        message[at] = value
+    check(bytes(message))
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes(message: bytes) -> None:
+    check(message)
+
+
+def check(message: bytes) -> None:
+    """Holds a message to what is promised of one, unless it is none."""
+    try:
+        found = parse(message)
+    except DnsError:
+        return
+    assert all(len(asked.name) <= 253 for asked in found.questions)
+    assert 0 <= found.rest <= len(message) - dns.HEADER
+    assert sum(len(each.data) for each in found.answers) <= len(message)

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from sensing import SECOND, batch, trails_of
 
 from d4common.event import Event, parse
-from d4sensor import engine as engines
+from d4sensor import throttle
 from d4sensor.capture import Batch
 from d4sensor.engine import Engine
 from d4sensor.headers import LINKS
+from d4sensor.ignore import Ignore
 
 TRAILS = trails_of(
     {
@@ -92,9 +93,48 @@ def test_other_flow_or_trail_is_no_repeat(engine: Engine) -> None:
 
 
 def test_memory_of_a_second_is_bounded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "MAX_SEEN", 5)
-    assert len(texts(engine, batch(*(frames.syn("10.0.0.1", n, BAD, 2) for n in range(1, 30))))) == 29
-    assert len(engine._seen) <= 5
+    monkeypatch.setattr(throttle, "MAX_SEEN", 5)
+    syns = [frames.syn(f"10.0.0.{n}", 1, BAD, 2) for n in range(1, 30)]
+    assert len(texts(engine, batch(*syns))) == 29
+    assert len(engine._throttle._seen) <= 5
+
+
+def test_flood_of_a_trail_is_summed_up(engine: Engine) -> None:
+    syns = [frames.syn("10.0.0.1", n, BAD, 2) for n in range(1, 30)]
+    assert texts(engine, batch(*syns)) == [BAD] * 3
+    assert engine.due(SECOND + 59) == []
+    (summary,) = engine.due(SECOND + 60)
+    assert summary.reference == "(static) (+26 sightings)"
+    assert engine.counts["events"] == 4
+    assert engine.counts["summed_up"] == 26
+    assert engine.finish() == []
+
+
+def test_summary_is_due_by_the_time_of_the_packets(engine: Engine) -> None:
+    engine.judge(batch(*(frames.syn("10.0.0.1", n, BAD, 2) for n in range(1, 7))))
+    quiet = frames.ping("10.0.0.1", "10.0.0.2")
+    assert engine.judge(batch(quiet, sec=SECOND + 59)) == []
+    assert [event.reference for event in engine.judge(batch(quiet, sec=SECOND + 60))] == [
+        "(static) (+3 sightings)"
+    ]
+
+
+def test_what_was_held_back_comes_at_the_end(engine: Engine) -> None:
+    engine.judge(batch(*(frames.syn("10.0.0.1", n, BAD, 2) for n in range(1, 7))))
+    assert [event.reference for event in engine.finish()] == ["(static) (+3 sightings)"]
+
+
+def test_what_is_to_be_ignored_is_counted(engine: Engine) -> None:
+    ask = frames.query("10.0.0.1", "www.evil.tld")
+    engine.ignore = Ignore(trails=["*.evil.tld"])
+    assert texts(engine, batch(ask, frames.query("10.0.0.1", "evil.tld"))) == ["evil.tld"]
+    assert engine.counts["ignored"] == 1
+
+
+def test_heuristics_can_be_disabled() -> None:
+    scan = batch(*(frames.syn("10.0.0.1", 1, "192.0.2.1", n) for n in range(1, 20)))
+    assert len(texts(Engine(TRAILS, "sensor"), scan)) == 1
+    assert texts(Engine(TRAILS, "sensor", frozenset({"port_scanning"})), scan) == []
 
 
 def test_trails_can_be_replaced(engine: Engine) -> None:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sensing import batch
 
-from d4sensor.capture import CaptureError
-from d4sensor.headers import LINKS, Window, find
+from d4sensor.headers import MAX_SHIMS, Window, find
+from d4sensor.links import LINKS
 
 UDP = frames.udp_datagram("10.0.0.1", 1111, "10.0.0.2", 2222, b"payload")
 IPV4 = frames.ip("10.0.0.1", "10.0.0.2", 17, UDP)
@@ -29,13 +29,40 @@ def found(*packets: bytes, link: int = 1) -> tuple[list[tuple[int, bytes]], dict
 
 
 @pytest.mark.parametrize("packet", [IPV4, IPV6])
-@pytest.mark.parametrize("vlans", [[], [(VLAN, 5)], [(QINQ, 5), (VLAN, 6)], [(VLAN, 5), (VLAN, 6)]])
-def test_ethernet_with_up_to_two_tags(packet: bytes, vlans: list[tuple[int, int]]) -> None:
+@pytest.mark.parametrize("vlans", [[], [(VLAN, 5)], [(QINQ, 5), (VLAN, 6)], [(VLAN, 5)] * MAX_SHIMS])
+def test_ethernet_with_tags(packet: bytes, vlans: list[tuple[int, int]]) -> None:
     assert found(frames.frame(packet, vlans)) == ([(17, UDP)], {})
 
 
-def test_third_tag_is_not_looked_behind() -> None:
-    assert found(frames.frame(IPV4, [(VLAN, 1)] * 3)) == ([], {"not_ip": 1})
+def test_tags_and_labels_beyond_the_last_are_not_looked_behind() -> None:
+    assert found(frames.frame(IPV4, [(VLAN, 1)] * (MAX_SHIMS + 1))) == ([], {"not_ip": 1})
+    assert found(frames.mpls(IPV4, *range(MAX_SHIMS + 1))) == ([], {"not_ip": 1})
+
+
+@pytest.mark.parametrize("packet", [IPV4, IPV6])
+def test_labels_of_mpls(packet: bytes) -> None:
+    assert found(frames.mpls(packet, 16)) == ([(17, UDP)], {})
+    assert found(frames.mpls(packet, 16, 17, 18)) == ([(17, UDP)], {})
+    assert found(frames.ethernet(frames.mpls(packet, 16)[14:], 0x8848)) == ([(17, UDP)], {})
+    assert found(frames.mpls(bytes(4) + frames.frame(packet), 16)) == ([], {"not_ip": 1})
+
+
+@pytest.mark.parametrize("packet", [IPV4, IPV6])
+def test_session_of_pppoe(packet: bytes) -> None:
+    frame = frames.pppoe(packet)
+    assert found(frame) == ([(17, UDP)], {})
+    assert found(frame[14:], link=51) == ([(17, UDP)], {})
+    assert found(frame[:15] + b"\xa7" + frame[16:]) == ([], {"not_ip": 1}), "the session ends"
+    assert found(frame[:20] + b"\xc0\x21" + frame[22:]) == ([], {"not_ip": 1}), "LCP"
+
+
+@pytest.mark.parametrize("link", [9, 50])
+def test_ppp(link: int) -> None:
+    assert found(b"\0\x21" + IPV4, link=link) == ([(17, UDP)], {})
+    assert found(b"\xff\x03\0\x57" + IPV6, link=link) == ([(17, UDP)], {})
+    assert found(b"\xff\x03\x02\x81" + frames.mpls(IPV4, 16)[14:], link=link) == ([(17, UDP)], {})
+    assert found(b"\xff\x03\x80\x21" + bytes(20), link=link) == ([], {"not_ip": 1})
+    assert found(b"\xff\x03\0", link=link) == ([], {"truncated": 1})
 
 
 @pytest.mark.parametrize("packet", [IPV4, IPV6])
@@ -58,11 +85,6 @@ def test_links_that_carry_ip_and_nothing_else(link: int, before: int) -> None:
     assert found(bytes(before) + IPV4, link=link) == ([(17, UDP)], {})
     assert found(bytes(before) + IPV6, link=link) == ([(17, UDP)], {})
     assert found(bytes(before) + b"\x50" + bytes(40), link=link) == ([], {"not_ip": 1})
-
-
-def test_link_that_is_not_known() -> None:
-    with pytest.raises(CaptureError, match="link type 105 "):
-        found(bytes(60), link=105)
 
 
 def test_packets_of_all_kinds_in_one_batch() -> None:

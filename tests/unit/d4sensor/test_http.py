@@ -1,4 +1,4 @@
-"""The head of an HTTP request."""
+"""The heads of HTTP requests and responses."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4sensor.http import HttpError, Request, parse
+from d4sensor.http import HttpError, Request, Response, field, parse, parse_response
 
 WHOLE = frames.request("Shop.TLD", "/A/b?C=d", "POST", b"user=Me")
+FIELDS = b"\r\nHost: Shop.TLD\r\nUser-Agent: Mozilla/5.0\r\nContent-Length: 7\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: text/html\r\n\r\n<title>y</title>"
 
 
 def test_request() -> None:
-    assert parse(WHOLE) == Request("POST", "/a/b?c=d", "shop.tld", b"user=Me")
+    assert parse(WHOLE) == Request("POST", "/a/b?c=d", "shop.tld", b"user=Me", FIELDS, whole=True)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,23 @@ def test_header_name_in_any_case(header: bytes) -> None:
 )
 def test_no_host(rest: bytes) -> None:
     assert parse(b"GET / HTTP/1.0\r\n" + rest).host == ""
+
+
+@pytest.mark.parametrize(
+    ("rest", "value"),
+    [
+        (b"User-Agent: sqlmap/1.5\r\n\r\n", "sqlmap/1.5"),
+        (b"user-agent:\t sqlmap/1.5 \t\r\n\r\n", "sqlmap/1.5"),
+        (b"A: b\r\nUSER-AGENT:x y\r\nUser-Agent: z\r\n\r\n", "x y"),
+        (b"User-Agent: f\xfcr\r\n\r\n", "für"),
+        (b"User-Agent:\r\n\r\n", ""),
+        (b"X-User-Agent: x\r\n\r\n", ""),
+        (b"User-Agent: sqlm", ""),
+        (b"\r\nUser-Agent: in the body\r\n", ""),
+    ],
+)
+def test_field(rest: bytes, value: str) -> None:
+    assert field(parse(b"GET / HTTP/1.1\r\n" + rest).fields, "user-agent") == value
 
 
 def test_target_that_is_no_ascii() -> None:
@@ -77,6 +96,22 @@ def test_cut_at_every_byte() -> None:
             assert request.target == "/a/b?c=d"
             assert WHOLE[:size].endswith(request.body)
             assert request.host in ("", "shop.tld")
+            assert request.whole == (b"\r\n\r\n" in WHOLE[:size])
+            assert field(request.fields, "user-agent") in ("", "Mozilla/5.0")
+
+
+def test_response() -> None:
+    fields = b"\r\nServer: x\r\nContent-Type: text/html\r\n"
+    assert parse_response(ANSWER) == Response(ANSWER, fields, b"<title>y</title>")
+    assert parse_response(b"HTTP/1.0 404\r\nServer: x").fields == b"\r\nServer: x"
+
+
+@pytest.mark.parametrize(
+    "segment", [b"", b"HTTP/1.1 200 OK", b"HTTP/1.1 OK\r\n", b"HTTP 200\r\n", b"GET / HTTP/1.1\r\n", WHOLE]
+)
+def test_what_is_no_response(segment: bytes) -> None:
+    with pytest.raises(HttpError):
+        parse_response(segment)
 
 
 @given(st.binary(max_size=300) | st.binary(max_size=60).map(lambda rest: b"GET / HTTP/1.1\r\n" + rest))
@@ -87,3 +122,13 @@ def test_any_bytes_are_a_request_or_an_error(segment: bytes) -> None:
         return
     assert request.method and request.target
     assert all("!" <= char <= "~" for char in request.target + request.host)
+
+
+@given(st.binary(max_size=60).map(lambda rest: b"HTTP/1.1 200 OK\r\n" + rest) | st.binary(max_size=99))
+def test_any_bytes_are_a_response_or_an_error(segment: bytes) -> None:
+    try:
+        response = parse_response(segment)
+    except HttpError:
+        return
+    assert segment.endswith(response.body)
+    assert response.fields in segment

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d4sensor.addresses import Network
-from d4sensor.indicator import IndicatorError, endpoint_text, parse
+from d4sensor.indicator import Indicator, IndicatorError, endpoint_text, parse
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,8 @@ from d4sensor.indicator import IndicatorError, endpoint_text, parse
         ("192.0.2.1/24", "192.0.2.1/24"),
         ("http://evil.tld", "evil.tld/"),
         ("https://192.0.2.1:8080", "192.0.2.1:8080/"),
+        ("E7EECED71CFD0E59B3C2A4D1F0A9B8C7D6E5F403", "e7eeced71cfd0e59b3c2a4d1f0a9b8c7d6e5f403"),
+        ("t13d1516h2_8daaf6152771_02713d6af862", "t13d1516h2_8daaf6152771_02713d6af862"),
         ("http://192.0.2.1/a.sh", "192.0.2.1/a.sh"),
     ],
 )
@@ -82,9 +84,11 @@ def test_addresses_that_packets_must_have(line: str, network: Network | None) ->
         ("192.0.2.1:", "'' is not a port from 1 to 65535"),
         ("[2001:db8::g]:443", "'2001:db8::g' is not an address"),
         ("evil.tld:443", "'evil.tld' is not an address"),
-        (r"q(l|r)[0-9]{5}\.pw", "patterns are not supported"),
-        ("helplog[0-9].cf", "patterns are not supported"),
-        ("*.evil.tld", "patterns are not supported"),
+        ("*.evil.tld", "'*.evil.tld' is not a regular expression: nothing to repeat at position 0"),
+        ("[[a]evil.tld", "is not a regular expression: Possible nested set"),
+        ("evil[0-9]{99999999999}.tld", "is not a regular expression: the repetition number is too large"),
+        ("evil .*", "'evil .*' is not a pattern of names"),
+        ("[a-z]+", "'[a-z]+' is not a pattern of names"),
         ("0.0.0.0/0", "a network of all addresses is not a trail"),
         ("/", "a path names more than the slash"),
         ("a b", "'a b' is neither a name nor an address"),
@@ -101,6 +105,12 @@ def test_line_that_names_nothing(line: str, reason: str) -> None:
 def test_endpoint_text() -> None:
     assert endpoint_text("192.0.2.1", 443) == "192.0.2.1:443"
     assert endpoint_text("2001:db8::1", 443) == "[2001:db8::1]:443"
+
+
+@pytest.mark.parametrize("line", [r"q(l|r)[0-9]{5}\.pw", "helplog[0-9].cf", r"^\S{3}-evil\.(tld|org)$"])
+def test_pattern_is_its_own_key(line: str) -> None:
+    assert parse(f" {line} ") == Indicator(line, None, pattern=True)
+    assert not parse("evil.tld").pattern
 
 
 @settings(max_examples=1000)

@@ -13,9 +13,11 @@ import frames
 import pytest
 from sensing import trails_of
 
+from d4common.event import Event
 from d4sensor import capture
 from d4sensor.capture import CaptureError, Interface
 from d4sensor.engine import Engine
+from d4sensor.judges import beacon
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="capturing on an interface needs root")
 
@@ -91,12 +93,17 @@ def send(*packets: bytes) -> None:
 
 def judged(interface: Interface, engine: Engine, count: int) -> list[str]:
     """The first ``count`` trails that show on an interface."""
-    found: list[str] = []
+    return [event.trail for event in shown(interface, engine, count)]
+
+
+def shown(interface: Interface, engine: Engine, count: int) -> list[Event]:
+    """The first ``count`` events on an interface."""
+    found: list[Event] = []
     while len(found) < count:
         readable, _, _ = select.select([interface], [], [], 10)
         assert readable, f"no more packets within ten seconds of {found}"
         while (batch := interface.read()) is not None:
-            found += [event.trail for event in engine.judge(batch)]
+            found += engine.judge(batch)
     return found
 
 
@@ -126,6 +133,21 @@ def test_tag_of_a_vlan_arrives_with_its_packet() -> None:
             send(packet)
             assert judged(interface, engine, 1) == ["203.0.113.5"]
         engine = Engine(trails_of(TRAILS), "sensor")
+
+
+@pytest.mark.parametrize("name", ["right", "any"])
+@pytest.mark.parametrize("network", ["10.0.1.", "2001:db8:1::"])
+def test_packet_in_every_encapsulation(name: str, network: str) -> None:
+    server = "2001:db8:bad::1" if ":" in network else "203.0.113.5"
+    clients = [f"{network}{number}" for number in range(1, 1 + len(frames.encapsulated(b"\x40")))]
+    sent = []
+    for number, client in enumerate(clients):
+        segment = frames.tcp_segment(client, 4000, server, 443, flags=frames.SYN)
+        sent.append([*frames.encapsulated(frames.ip(client, server, 6, segment)).values()][number])
+    with watching(name) as interface:
+        send(*sent)
+        events = shown(interface, Engine(trails_of(TRAILS), "sensor"), len(sent))
+    assert {event.src_ip for event in events} == set(clients)
 
 
 def test_read_does_not_block_where_nothing_waits() -> None:
@@ -166,3 +188,49 @@ def test_interface_that_goes_away() -> None:
         with pytest.raises(CaptureError, match="^interface fourth: "):
             while True:
                 interface.read()
+
+
+SCANS = {
+    "potential port scanning": [frames.syn("198.51.100.9", 4000, "10.0.0.1", n) for n in range(11)],
+    "potential port scanning (IPv6)": [
+        frames.syn("2001:db8:1::9", 4000, "2001:db8::1", n) for n in range(11)
+    ],
+    "potential port scanning (no flags)": [
+        frames.syn("198.51.100.9", 4000, "10.0.0.1", n, 0) for n in range(11)
+    ],
+    "potential udp scanning": [
+        frames.udp("198.51.100.9", 4000, "10.0.0.1", 100 + n, b"x") for n in range(11)
+    ],
+    "potential infection": [frames.syn("10.0.0.1", 4000, f"198.51.100.{n}", 445) for n in range(33)],
+    "potential web scanning": [
+        frames.tcp("10.0.0.1", 4000 + n, "198.51.100.9", 8081, frames.request("a.tld", f"/{n}/"))
+        for n in range(11)
+    ],
+    "bad": [frames.tcp("203.0.113.5", 443, "10.0.0.1", 40000, b"x")],
+}
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_heuristics_on_an_interface(name: str) -> None:
+    with watching("any") as interface:
+        send(*SCANS[name])
+        (event,) = shown(interface, Engine(trails_of(TRAILS), "sensor"), 1)
+    assert event.info == name.partition(" (")[0]
+
+
+def test_beacon_on_an_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock of milliseconds; the one of minutes is in test_beacon.py."""
+    monkeypatch.setattr(beacon, "SHORTEST", 0.05)
+    monkeypatch.setattr(beacon, "BURST", 0.0)
+    monkeypatch.setattr(beacon, "JITTER", 10.0)
+    engine = Engine(trails_of(TRAILS), "sensor")
+    found: list[Event] = []
+    with watching("right") as interface:
+        for port in range(40_000, 40_100):
+            send(frames.syn("10.0.0.1", port, "198.51.100.9", 443))
+            select.select([], [], [], 0.1)
+            while (batch := interface.read()) is not None:
+                found += engine.judge(batch)
+            if found:
+                break
+    assert found[0].info == "potential periodic beaconing (suspicious)"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import frames
 
-from d4sensor import capture, trails
+from d4sensor import capture, sources
 from d4sensor.engine import Engine
 from demo import make_sample
 
@@ -14,7 +14,7 @@ TREE = Path(__file__).parents[3]
 
 
 def test_sample_shows_the_expected_events() -> None:
-    found, problems = trails.load([str(TREE / "d4-sensor" / "trails"), str(TREE / "demo" / "trails")])
+    found, problems = sources.load([str(TREE / "d4-sensor" / "trails"), str(TREE / "demo" / "trails")])
     assert problems == []
     engine = Engine(found, "sensor")
     source = capture.open_file(str(make_sample.SAMPLE))

@@ -10,8 +10,8 @@ import pytest
 from frames import ACK, CWR, ECE, FIN, PSH, RST, SYN
 from sensing import batch, trails_of
 
+from d4sensor.heads import Heads
 from d4sensor.judges.address import beginnings
-from d4sensor.judges.http import requests
 from d4sensor.sieve import Traffic, sieve
 
 TRAILS = trails_of({"203.0.113.5": "bad", "203.0.113.6:443": "bad", "2001:db8:bad::1": "bad"})
@@ -28,13 +28,13 @@ def sieved(*packets: bytes) -> tuple[Traffic, dict[str, int]]:
 def kept(*packets: bytes) -> tuple[list[int], list[int], list[int]]:
     """The numbers of the packets that are left for the address judge, the DNS judge and the HTTP judge."""
     traffic, _ = sieved(*packets)
-    begun = beginnings(traffic)
+    begun = np.flatnonzero(beginnings(traffic))
     begun = begun[traffic.listed(begun, TRAILS.addresses)]
     numbers = traffic.datagrams.packet
     return (
         numbers[begun].tolist(),
         numbers[traffic.query].tolist(),
-        numbers[requests(traffic)].tolist(),
+        [head.packet for head in Heads().add(traffic, Counter()).requests],
     )
 
 

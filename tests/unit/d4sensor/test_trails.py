@@ -1,150 +1,23 @@
-"""Trails from files and directories."""
+"""Trails by key, by address, and what is whitelisted."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from sensing import trails_of
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from d4sensor.trails import Problem, Trail, TrailError, Trails, load
+from d4sensor.trails import Trail, Trails
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """A directory whose path says nothing about the trails in it."""
-    path = tmp_path / "trails"
-    path.mkdir()
-    return path
-
-
-def write(path: Path, *lines: str) -> Path:
-    """A file of these lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def loaded(*paths: Path) -> Trails:
-    """The trails in these paths, which hold nothing else."""
-    found, problems = load(map(str, paths))
-    assert problems == []
-    return found
-
-
-def test_comments_and_blank_lines_are_passed_over(directory: Path) -> None:
-    file = write(
-        directory / "x.txt",
-        "# Copyright",
-        "",
-        "# Reference: https://report.tld/evil.tld",
-        "evil.tld",
-        "192.0.2.1 # scanner",
-        "   ",
-        "/path#fragment",
+def test_address_is_listed_by_itself_before_any_network() -> None:
+    found = trails_of(
+        {
+            "192.0.2.7": "one",
+            "2001:db8::7": "one",
+            "192.0.2.0/24": "net",
+            "2001:db8::/48": "net",
+            "192.0.0.0/16": "wide",
+            "2001:db8::/32": "wide",
+        }
     )
-    found = loaded(file)
-    assert len(found) == 3
-    assert found.get("evil.tld") and found.get("192.0.2.1") and found.get("/path#fragment")
-    assert found.get("report.tld") is None
-
-
-@pytest.mark.parametrize(
-    ("name", "trail"),
-    [
-        ("malware/foo_bar.txt", Trail("foo bar (malware)", "(static)")),
-        ("static/suspicious/x.txt", Trail("x (suspicious)", "(static)")),
-        ("malicious/cobaltstrike-2.txt", Trail("cobaltstrike-2 (malicious)", "(static)")),
-        ("mass_scanner.txt", Trail("mass scanner", "(static)")),
-        ("elsewhere/mass_scanner.txt", Trail("mass scanner", "(static)")),
-        ("trails.d/our_own.txt", Trail("our own", "(custom)")),
-        ("trails.d/malware/our_own.txt", Trail("our own (malware)", "(custom)")),
-    ],
-)
-def test_info_and_reference_are_in_the_name_of_the_file(directory: Path, name: str, trail: Trail) -> None:
-    write(directory / name, "evil.tld")
-    assert loaded(directory).get("evil.tld") == trail
-
-
-def test_csv_has_info_and_reference_in_each_row(directory: Path) -> None:
-    file = write(
-        directory / "trails.csv",
-        'evil.tld,"a ""b"", c (malware)",abuse.ch',
-        "[2001:db8:0:0:0:0:0:1]:443,c2,(static)",
-        "plain.tld,no reference",
-    )
-    found = loaded(file)
-    assert found.get("evil.tld") == Trail('a "b", c (malware)', "abuse.ch")
-    assert found.get("[2001:db8::1]:443") == Trail("c2", "(static)")
-    assert found.get("plain.tld") == Trail("no reference", "(static)")
-
-
-def test_directory_is_read_to_its_depth_and_nothing_but_trail_files(directory: Path) -> None:
-    write(directory / "a" / "b" / "x.txt", "one.tld")
-    write(directory / "y.csv", "two.tld,y,z")
-    write(directory / "z.txt~", "three.tld")
-    write(directory / "README", "four.tld")
-    assert len(loaded(directory)) == 2
-
-
-def test_later_path_decides(directory: Path) -> None:
-    first, second = write(directory / "a.txt", "evil.tld"), write(directory / "b.txt", "evil.tld")
-    assert loaded(first, second).get("evil.tld") == Trail("b", "(static)")
-    assert loaded(second, first).get("evil.tld") == Trail("a", "(static)")
-
-
-def test_malware_decides_over_malicious_over_suspicious(directory: Path) -> None:
-    write(directory / "suspicious" / "x.txt", "a.tld", "b.tld")
-    write(directory / "malicious" / "y.txt", "a.tld", "b.tld")
-    write(directory / "malware" / "z.txt", "a.tld")
-    found = loaded(directory)
-    assert found.get("a.tld") == Trail("z (malware)", "(static)")
-    assert found.get("b.tld") == Trail("y (malicious)", "(static)")
-
-
-def test_history_decides_nothing(directory: Path) -> None:
-    write(directory / "malware" / "apt_history.txt", "a.tld", "b.tld")
-    write(directory / "suspicious" / "x.txt", "a.tld")
-    found = loaded(directory)
-    assert found.get("a.tld") == Trail("x (suspicious)", "(static)")
-    assert found.get("b.tld") == Trail("apt history (malware)", "(static)")
-
-
-def test_lines_that_hold_no_trail_are_reported_and_the_others_kept(directory: Path) -> None:
-    text = write(directory / "x.txt", "# ok", "192.0.2.1:53:53", "evil.tld")
-    rows = write(directory / "y.csv", "one.tld,a,b", "only-one-field", "1.2.3,a,b", "two.tld,a,b")
-    found, problems = load([str(directory)])
-    assert len(found) == 3
-    assert problems == [
-        Problem(str(text), 2, "'192.0.2.1:53:53' is not an address"),
-        Problem(str(rows), 2, "a row is trail,info,reference"),
-        Problem(str(rows), 3, "'1.2.3' is not an address"),
-    ]
-    assert str(problems[0]) == f"{text}:2: '192.0.2.1:53:53' is not an address"
-
-
-def test_bytes_that_are_no_text_are_problems(directory: Path) -> None:
-    (directory / "x.txt").write_bytes(b"\xff\xfe\x00\nevil.tld\n")
-    found, problems = load([str(directory)])
-    assert [problem.line for problem in problems] == [1]
-    assert found.get("evil.tld")
-
-
-def test_file_that_cannot_be_read(directory: Path) -> None:
-    with pytest.raises(TrailError, match="absent.txt: No such file or directory"):
-        load([str(directory / "absent.txt")])
-
-
-def test_empty_directory_holds_no_trails(directory: Path) -> None:
-    assert len(loaded(directory)) == 0
-
-
-def test_address_is_listed_by_itself_before_any_network(directory: Path) -> None:
-    write(directory / "one.txt", "192.0.2.7", "2001:db8::7")
-    write(directory / "net.txt", "192.0.2.0/24", "2001:db8::/48")
-    write(directory / "wide.txt", "192.0.0.0/16", "2001:db8::/32")
-    found = loaded(directory)
     one, net, wide = (Trail(info, "(static)") for info in ("one", "net", "wide"))
     assert found.listing("192.0.2.7") == ("192.0.2.7", one)
     assert found.listing("192.0.2.8") == ("192.0.2.0/24", net)
@@ -156,8 +29,16 @@ def test_address_is_listed_by_itself_before_any_network(directory: Path) -> None
     assert found.listing("2001:db9::8") is None
 
 
-@given(st.binary(max_size=200), st.sampled_from([".txt", ".csv"]))
-def test_any_file_loads(tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str) -> None:
-    file = tmp_path_factory.mktemp("trails") / f"any{suffix}"
-    file.write_bytes(content)
-    load([str(file)])
+def test_patterns_are_searched_for_in_names() -> None:
+    found = trails_of({"evil[0-9]+.tld": "bad", "evil.tld": "worse"})
+    ((pattern, key),) = found.patterns
+    assert pattern.search("www.evil12.tld.org")
+    assert found.get(key) == Trail("bad", "(static)")
+
+
+def test_nothing_is_whitelisted_but_what_the_whitelist_names() -> None:
+    assert not trails_of({"evil.tld": "bad"}).whitelisted("good.tld")
+    found = Trails({}, [], whitelist=["good.tld", "192.0.2.0/24"])
+    assert found.whitelisted("www.good.tld")
+    assert found.whitelisted("192.0.2.7")
+    assert not found.whitelisted("evil.tld")

@@ -7,14 +7,31 @@ from collections import Counter
 import frames
 import pytest
 from frames import AAAA, HTTPS, NS, PTR, TXT, A
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sensing import batch, told, trails_of
 
+from d4sensor.engine import Engine
 from d4sensor.judges import dns
-from d4sensor.judges.dns import DnsJudge, is_judged, of
+from d4sensor.judges.dns import DnsJudge
+from d4sensor.judges.dns_exhaustion import DnsExhaustion
+from d4sensor.judges.dns_nxdomain import NoSuchDomain
 from d4sensor.sieve import sieve
+from d4sensor.trails import Trails
 
 CLIENT = "10.0.0.1"
 EVIL = {"evil.tld": "bad"}
+
+
+def _message(name: str) -> bytes:
+    """A query for any text, if DNS can write it."""
+    labels = [label for label in name.split(".") if label][:20]
+    return frames.dns(".".join(label[:63] for label in labels) or "x")
+
+
+def judge_of(trails: Trails) -> DnsJudge:
+    """A judge that has seen nothing."""
+    return DnsJudge(trails, DnsExhaustion(), NoSuchDomain())
 
 
 @pytest.mark.parametrize(
@@ -67,63 +84,8 @@ def test_answers_are_not_judged() -> None:
     assert told(EVIL, frames.udp("10.0.0.53", 53, CLIENT, 40000, answer)) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "judged"),
-    [
-        ("evil.tld", True),
-        ("_dmarc.evil.tld", True),
-        ("a-b.c_d.e-f", True),
-        ("evil", False),
-        ("", False),
-        ("ev il.tld", False),
-        ("evil.t_d", False),
-        ("evil.tld.", False),
-        ("ÿ.tld", False),
-        ("a.intranet.tld", False),
-        ("server.corp", False),
-        ("1.0.0.127.in-addr.arpa", False),
-        ("printer.local", False),
-        ("host.example", False),
-        ("host.example.com", True),
-    ],
-)
-def test_names_that_trails_could_hold(name: str, judged: bool) -> None:
-    assert is_judged(name) == judged
-
-
 def test_local_names_are_not_looked_up() -> None:
     assert told({"evil.lan": "bad", "lan": "bad"}, frames.query(CLIENT, "evil.lan")) == []
-
-
-def test_number_is_no_name() -> None:
-    assert of("192.0.2.1", trails_of({"192.0.2.1": "bad"})) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "info", "reported"),
-    [
-        ("ns1.evil.tld", "x (suspicious)", False),
-        ("dns.evil.tld", "sinkhole x (malware)", False),
-        ("rns2.evil.tld", "x (suspicious)", False),
-        ("mx.evil.tld", "x (suspicious)", False),
-        ("nic.evil.tld", "x (suspicious)", False),
-        ("ns1.evil.tld", "x (malware)", True),
-        ("nsa.evil.tld", "x (suspicious)", True),
-        ("a.ns1.evil.tld", "x (suspicious)", True),
-        ("evil.tld", "dynamic domain (suspicious)", False),
-        ("www.evil.tld", "dynamic domain (suspicious)", False),
-        ("evil.tld", "free web hosting (suspicious)", False),
-        ("my.evil.tld", "dynamic domain (suspicious)", True),
-        ("www.my.evil.tld", "free web hosting (suspicious)", False),
-    ],
-)
-def test_harmless_names_below_a_trail(name: str, info: str, reported: bool) -> None:
-    assert bool(told({"evil.tld": info}, frames.query(CLIENT, name))) == reported
-
-
-def test_parent_of_a_harmless_name_still_counts() -> None:
-    trails = {"dyn.evil.tld": "dynamic domain (suspicious)", "evil.tld": "bad"}
-    assert told(trails, frames.query(CLIENT, "dyn.evil.tld"))[0].endswith("DNS (dyn).evil.tld")
 
 
 def test_listed_server_is_told_with_the_name_that_it_was_asked() -> None:
@@ -171,18 +133,102 @@ def test_question_that_is_none_is_counted_and_its_address_judged(section: bytes)
     message = frames.dns("x")[:12] + section.ljust(5, b"\1")
     given = batch(frames.udp(CLIENT, 1, server, 53, message), frames.query(CLIENT, "evil.tld"))
     traffic = sieve(given, counts)
-    (finding,) = DnsJudge(trails).judge(traffic, counts)
+    (finding,) = judge_of(trails).judge(traffic, counts)
     assert finding.verdict.text == server
     assert counts["dns_malformed"] == 1
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dns, "CACHE", 3)
-    trails = trails_of(EVIL)
-    judge = DnsJudge(trails)
-    packets = [frames.query(CLIENT, f"n{n}.evil.tld") for n in range(20)] * 2
-    given, counts = batch(*packets), Counter[str]()
-    traffic = sieve(given, counts)
-    found = [finding.verdict.text for finding in judge.judge(traffic, counts)]
-    assert found == [f"(n{n}).evil.tld" for n in range(20)] * 2
-    assert len(judge._known) <= 3
+    monkeypatch.setattr(dns, "CACHE", 30)
+    judge, counts, held = judge_of(trails_of(EVIL)), Counter[str](), []
+    for n in range(9):
+        packets = [frames.query(CLIENT, f"n{n}-{m}.evil.tld") for m in range(20)] * 2
+        found = judge.judge(sieve(batch(*packets), counts), counts)
+        assert [each.verdict.text for each in found] == [f"(n{n}-{m}).evil.tld" for m in range(20)] * 2
+        held.append(len(judge._known))
+    assert held == [20, 40, 20, 40, 20, 40, 20, 40, 20]
+
+
+def test_several_questions_are_all_judged() -> None:
+    sections = frames.question("good.tld"), frames.question("evil.tld"), frames.question("www.evil.tld")
+    message = frames.dns_message(*sections)
+    assert [line.split()[-1] for line in told(EVIL, frames.udp(CLIENT, 1, "10.0.0.53", 53, message))] == [
+        "evil.tld",
+        "(www).evil.tld",
+    ]
+
+
+def test_question_with_a_compressed_name() -> None:
+    section = b"\3www\xc0\x16\0\1\0\1" + frames.dns_name("evil.tld")
+    message = frames.dns_message(section)
+    assert told(EVIL, frames.udp(CLIENT, 1, "10.0.0.53", 53, message))[0].endswith(" (www).evil.tld")
+
+
+def test_second_question_with_a_compressed_name() -> None:
+    message = frames.dns_message(frames.question("good.tld"), b"\4evil\xc0\x11\0\1\0\1")
+    assert told(EVIL, frames.udp(CLIENT, 1, "10.0.0.53", 53, message))[0].endswith(" evil.tld")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.b.c.d.e.f.g.h.i.j.k.evil.tld",
+        f"{'x' * 44}.evil.tld",
+        f"{'-' * 45}.evil.tld",
+        f"{'x' * 63}.evil.tld",
+    ],
+)
+def test_names_of_many_labels_and_of_long_ones(name: str) -> None:
+    assert told(EVIL, frames.query(CLIENT, name))[0].endswith(f"DNS ({name[:-9]}).evil.tld")
+
+
+@pytest.mark.parametrize("port", [53, 5300])
+def test_over_tcp(port: int) -> None:
+    message = frames.dns("evil.tld")
+    asked = frames.tcp(CLIENT, 40000, "10.0.0.53", port, len(message).to_bytes(2, "big") + message)
+    assert told(EVIL, asked) == [f"{CLIENT} 40000 10.0.0.53 {port} TCP DNS evil.tld"]
+
+
+@pytest.mark.parametrize("port", [5353, 443, 9953])
+def test_over_udp_on_other_ports(port: int) -> None:
+    asked = frames.udp(CLIENT, 40000, "10.0.0.53", port, frames.dns("evil.tld"))
+    assert told(EVIL, asked) == [f"{CLIENT} 40000 10.0.0.53 {port} UDP DNS evil.tld"]
+
+
+def test_listed_server_on_another_port_is_told_once_and_by_its_address() -> None:
+    server = "203.0.113.5"
+    asked = frames.udp(CLIENT, 1, server, 5353, frames.dns("good.tld"))
+    assert told({server: "bad"}, asked) == [f"{CLIENT} 1 {server} 5353 UDP IP {server}"]
+
+
+def test_queries_are_counted_wherever_they_are() -> None:
+    counts, message = Counter[str](), frames.dns("good.tld")
+    given = batch(
+        frames.query(CLIENT, "good.tld"),
+        frames.udp(CLIENT, 1, "10.0.0.53", 5353, message),
+        frames.tcp(CLIENT, 1, "10.0.0.53", 53, len(message).to_bytes(2, "big") + message),
+        frames.udp(CLIENT, 1, "10.0.0.53", 5353, b"x" * 40),
+    )
+    list(judge_of(trails_of({})).judge(sieve(given, counts), counts))
+    assert counts["dns_queries"] == 3
+
+
+@pytest.mark.parametrize(
+    ("disabled", "reported"), [(frozenset[str](), True), (frozenset({"long_domain"}), False)]
+)
+def test_long_domain_can_be_disabled(disabled: frozenset[str], reported: bool) -> None:
+    asked = frames.query(CLIENT, f"{'x' * 30}.good.tld")
+    found = Engine(trails_of({}), "sensor", disabled).judge(batch(asked))
+    assert [(e.type, e.trail, e.info, e.reference) for e in found] == reported * [
+        ("DNS", f"({'x' * 30}).good.tld", "long domain (suspicious)", "(heuristic)")
+    ]
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.one_of(st.binary(max_size=80), st.text("abcxyz0_.-", max_size=60).map(_message)), max_size=6)
+)
+def test_any_payload_is_judged_as_if_alone(payloads: list[bytes]) -> None:
+    packets = [frames.udp(CLIENT, n + 1, "10.0.0.53", 53, payload) for n, payload in enumerate(payloads)]
+    together = told(EVIL | {"c": "bad"}, *packets)
+    assert together == [line for packet in packets for line in told(EVIL | {"c": "bad"}, packet)]

@@ -1,13 +1,20 @@
-"""URL trails, rule by rule."""
+"""HTTP requests: URL trails, names of hosts, and the order of all rules."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import frames
 import pytest
 from sensing import batch, events, told, trails_of
 
 from d4sensor.engine import Engine
-from d4sensor.judges.http import MAX_TEXT, forms_of
+from d4sensor.heads import Heads
+from d4sensor.indicator import parse
+from d4sensor.judges import http
+from d4sensor.judges.http import MAX_TEXT, NAMES, HttpJudge, forms_of
+from d4sensor.sieve import sieve
+from d4sensor.trails import Trail, Trails
 
 CLIENT, SERVER = "10.0.0.1", "192.0.2.80"
 
@@ -38,9 +45,8 @@ def ask(host: str, target: str, method: str = "GET", body: bytes = b"", server: 
         ("a.tld:8080/gate.php", "a.tld:8080", "/gate.php", "a.tld:8080/gate.php"),
         ("http://a.tld", "a.tld", "/anything/else", "a.tld/"),
         ("http://a.tld", "b.a.tld", "/", None),
-        ("a.tld", "a.tld", "/", None),
         ("http://192.0.2.80/x.sh", "", "/x.sh", "192.0.2.80/x.sh"),
-        ("http://192.0.2.80/x.sh", "192.0.2.80", "/x.sh", "192.0.2.80/x.sh"),
+        ("http://192.0.2.80/x.php", "192.0.2.80", "/x.php", "192.0.2.80/x.php"),
         ("/gäte.php", "a.tld", "/g%C3%A4te.php", "(a.tld)/g%c3%a4te.php"),
         ("/gäte.php", "a.tld", "/gäte.php", "(a.tld)/g%c3%a4te.php"),
         ("/gate.php", "a.tld", "/index.html", None),
@@ -56,6 +62,30 @@ def test_absolute_target_and_connect_name_the_host() -> None:
     assert told(trails, ask("proxy.tld", "http://a.tld/x"))[0].endswith(" URL a.tld/x")
     assert told(trails, ask("proxy.tld", "http://a.tld:80/x"))[0].endswith(" URL a.tld/x")
     assert told(trails, ask("proxy.tld", "evil.tld:443", "CONNECT"))[0].endswith(" URL evil.tld:443/")
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "method", "texts"),
+    [
+        ("evil.tld", "/", "GET", ["evil.tld"]),
+        ("www.Evil.TLD:8080", "/", "GET", ["(www).evil.tld"]),
+        ("evil.tld.", "/", "GET", ["evil.tld"]),
+        ("proxy.tld", "http://x.evil.tld/", "GET", ["(x).evil.tld"]),
+        ("proxy.tld", "evil.tld:443", "CONNECT", ["evil.tld"]),
+        ("evil.tld:443", "evil.tld:443", "CONNECT", ["evil.tld"]),
+        ("evil.tld", "http://x.evil.tld/", "GET", ["evil.tld", "(x).evil.tld"]),
+        ("notevil.tld", "/?u=http://evil.tld/", "GET", []),
+        ("a.tld", "http://evil.tld/?x=wget+http://b.tld/y", "GET", []),
+        ("evil", "/", "GET", []),
+        ("[2001:db8::1]:80", "/", "GET", []),
+        ("198.51.100.7", "/", "GET", []),
+    ],
+)
+def test_names_of_hosts(host: str, target: str, method: str, texts: list[str]) -> None:
+    found = told({"evil.tld": "bad"}, ask(host, target, method))
+    assert [line for line in found if " DNS " in line] == [
+        f"{CLIENT} 4000 {SERVER} 80 TCP DNS {text}" for text in texts
+    ]
 
 
 def test_body_of_a_post_is_a_query() -> None:
@@ -94,15 +124,18 @@ def test_long_path_takes_no_longer_than_its_length() -> None:
 
 def test_listed_server_is_told_with_its_name() -> None:
     start = f"{CLIENT} 4000 {SERVER} 80 TCP"
-    assert told({SERVER: "bad"}, ask("a.tld:8080", "/")) == [f"{start} IP {SERVER} (a.tld)"]
-    assert told({"192.0.2.0/24": "bad"}, ask("a.tld", "/")) == [f"{start} IP 192.0.2.0/24 (a.tld)"]
-    assert told({SERVER: "bad"}, ask(SERVER, "/")) == []
-    assert told({SERVER: "bad"}, ask("", "/")) == []
-    assert told({CLIENT: "bad"}, ask("a.tld", "/")) == []
+    assert f"{start} IP {SERVER} (a.tld)" in told({SERVER: "bad"}, ask("a.tld:8080", "/"))
+    assert f"{start} IP 192.0.2.0/24 (a.tld)" in told({"192.0.2.0/24": "bad"}, ask("a.tld", "/"))
+    for trail, host in ((SERVER, SERVER), (SERVER, ""), (CLIENT, "a.tld")):
+        assert not [line for line in told({trail: "bad"}, ask(host, "/")) if "(" in line]
 
 
 def test_listed_server_and_bad_path_are_two_events() -> None:
-    assert len(told({SERVER: "bad", "/x": "bad"}, ask("a.tld", "/x"))) == 2
+    found = told({SERVER: "bad", "/x": "bad"}, ask("a.tld", "/x"))
+    assert [line for line in found if "(a.tld)" in line] == [
+        f"{CLIENT} 4000 {SERVER} 80 TCP IP {SERVER} (a.tld)",
+        f"{CLIENT} 4000 {SERVER} 80 TCP URL (a.tld)/x",
+    ]
 
 
 def test_text_is_short_enough_for_a_datagram() -> None:
@@ -116,3 +149,128 @@ def test_what_is_counted() -> None:
     mail = frames.tcp(CLIENT, 1, SERVER, 25, b"EHLO a.tld is no request\r\n")
     assert engine.judge(batch(mail, ask("a.tld", "/"), ask("b.tld", "/"))) == []
     assert (engine.counts["http_requests"], engine.counts["http_malformed"]) == (2, 1)
+
+
+def verdicts(
+    packet: bytes,
+    trails: Trails | None = None,
+    disabled: frozenset[str] = frozenset(),
+    check_missing_host: bool = False,
+) -> list[str]:
+    """Source, type, text and info of what a judge says of a packet."""
+    counts: Counter[str] = Counter()
+    judge = HttpJudge(trails or trails_of({}), ("sqlmap",), disabled, check_missing_host)
+    found = judge.judge(Heads().add(sieve(batch(packet), counts), counts), counts)
+    return [f"{f.flow.src_ip} {f.verdict.type} {f.verdict.text} {f.verdict.trail.info}" for f in found]
+
+
+def sent(head: str, port: int = 80) -> bytes:
+    """A request with these lines on the wire."""
+    return frames.tcp(CLIENT, 4000, SERVER, port, head.replace("\n", "\r\n").encode() + b"\r\n\r\n")
+
+
+SQL = "/a?id=1%20union%20select%201"
+AGENT = f"{CLIENT} UA sqlmap user agent (suspicious)"
+
+
+def test_rules_in_their_order() -> None:
+    trails = trails_of({SERVER: "bad", "evil.tld": "bad", "b.evil.tld": "bad"})
+    found = verdicts(sent(f"GET http://b.evil.tld{SQL} HTTP/1.1\nHost: evil.tld\nUser-Agent: sqlmap"), trails)
+    assert found == [
+        f"{CLIENT} IP {SERVER} (evil.tld) bad",
+        f"{CLIENT} DNS evil.tld bad",
+        f"{CLIENT} DNS b.evil.tld bad",
+        AGENT,
+        f"{CLIENT} URL b.evil.tld({SQL}) potential sql injection (suspicious)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (
+            f"GET /x/arm7 HTTP/1.1\nHost: {SERVER}\nUser-Agent: sqlmap",
+            [f"{CLIENT} HTTP ({SERVER})/x/arm7 potential iot-malware download (suspicious)"],
+        ),
+        (
+            f"GET http://a.tld/echo/x{SQL} HTTP/1.1\nHost: a.tld\nUser-Agent: sqlmap",
+            [f"{CLIENT} HTTP http://a.tld/(echo/x{SQL}) potential proxy probe (suspicious)"],
+        ),
+        (
+            f"GET /listed{SQL[2:]} HTTP/1.1\nHost: a.tld\nUser-Agent: sqlmap",
+            [AGENT, f"{CLIENT} URL (a.tld)/listed({SQL[2:]}) bad"],
+        ),
+        (
+            f"POST {SQL} HTTP/1.1\nHost: a.tld\n\nid=sleep(1)",
+            [f"{CLIENT} URL a.tld({SQL}) potential sql injection (suspicious)"],
+        ),
+        (
+            "GET /defaultwebpage.cgi HTTP/1.1\nHost: a.tld\n\n",
+            [f"{CLIENT} URL a.tld(/defaultwebpage.cgi) non-existent page (suspicious)"],
+        ),
+    ],
+)
+def test_rules_that_stop(head: str, found: list[str]) -> None:
+    assert verdicts(sent(head), trails_of({"/listed": "bad"})) == found
+
+
+def test_client_behind_a_proxy_is_told_with_what_it_did() -> None:
+    behind = "X-Forwarded-For: 198.51.100.7, 10.9.9.9"
+    head = f"GET {SQL} HTTP/1.1\nHost: a.tld\nUser-Agent: sqlmap\n{behind}"
+    info = "potential sql injection (suspicious)"
+    assert verdicts(sent(head)) == [AGENT, f"{CLIENT},198.51.100.7 URL a.tld({SQL}) {info}"]
+    assert verdicts(sent(head.replace("198.51.100.7", "me"))) == [AGENT, f"{CLIENT} URL a.tld({SQL}) {info}"]
+    (event,) = events({}, sent(head))
+    assert event.src_ip == f"{CLIENT},198.51.100.7"
+
+
+def test_whitelisted_host_is_judged_by_its_name_and_agent_alone() -> None:
+    entries = {parse(key).key: Trail("bad", "(static)") for key in ("/x", "good.tld/x")}
+    trails = Trails(entries, [], whitelist=("good.tld",))
+    for target in ("/x", SQL, "/x.exe", "/defaultwebpage.cgi", "http://www.good.tld/echo"):
+        assert verdicts(sent(f"GET {target} HTTP/1.1\nHost: www.good.tld"), trails) == []
+        assert verdicts(sent(f"GET {target} HTTP/1.1\nHost: a.tld".replace("good", "a")), trails)
+    assert verdicts(sent("GET /x HTTP/1.1\nHost: good.tld\nUser-Agent: sqlmap"), trails) == [AGENT]
+
+
+def test_missing_host_is_told_to_who_asks() -> None:
+    head = "GET /x HTTP/1.1\nAccept: */*"
+    info = "missing host header (suspicious)"
+    assert verdicts(sent(head)) == []
+    assert verdicts(sent(head), check_missing_host=True) == [f"{CLIENT} HTTP {SERVER}/x {info}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("iot_download", f"GET /arm7 HTTP/1.1\nHost: {SERVER}"),
+        ("host_names", "GET / HTTP/1.1\nHost: evil.tld"),
+        ("host_names", "CONNECT evil.tld:443 HTTP/1.1\nHost: a.tld"),
+        ("proxy_probe", "GET http://a.tld/echo HTTP/1.1\nHost: a.tld"),
+        ("user_agent", "GET / HTTP/1.1\nHost: a.tld\nUser-Agent: sqlmap"),
+        ("attack_in_target", f"GET {SQL} HTTP/1.1\nHost: a.tld"),
+        ("attack_in_body", "POST / HTTP/1.1\nHost: a.tld\n\nid=sleep(1)"),
+        ("direct_download", "GET /x.exe HTTP/1.1\nHost: a.tld"),
+        ("suspicious_filename", "GET /nmaplowercheck HTTP/1.1\nHost: a.tld"),
+    ],
+)
+def test_rule_can_be_disabled(name: str, head: str) -> None:
+    trails = trails_of({"evil.tld": "bad"})
+    assert len(verdicts(sent(head), trails)) == 1
+    assert verdicts(sent(head), trails, NAMES - {name})
+    assert verdicts(sent(head), trails, frozenset({name})) == []
+
+
+def test_forwarded_for_can_be_disabled() -> None:
+    packet = sent(f"GET {SQL} HTTP/1.1\nHost: a.tld\nX-Forwarded-For: 198.51.100.7")
+    assert verdicts(packet, disabled=frozenset({"forwarded_for"}))[0].startswith(f"{CLIENT} URL")
+
+
+def test_memory_of_hosts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "CACHE", 10)
+    judge = HttpJudge(trails_of({"evil.tld": "bad"}))
+    counts: Counter[str] = Counter()
+    packets = [ask(f"{n}.evil.tld", "/") for n in range(100)] + [ask(f"{n}.tld", "/") for n in range(100)]
+    traffic = Heads().add(sieve(batch(*packets), counts), counts)
+    assert len(list(judge.judge(traffic, counts))) == 100
+    assert len(judge._names) <= 10

@@ -1,0 +1,236 @@
+"""Who contacts whom, as columns of numbers: for judges that look at many packets at once.
+
+An address is a number of 64 bits: an IPv4 address itself, an IPv6 address a hash of it. Keys are sums of
+such numbers times odd ones that are drawn at the start, so nobody can choose packets whose keys collide.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d4sensor.headers import Mask, Positions, Window
+from d4sensor.sieve import DNS_PORT, Traffic
+
+Keys = NDArray[np.uint64]
+
+_ABOVE_FOUR = np.uint64(1 << 63)
+_ODD = [np.uint64(secrets.randbits(64) | 1) for _ in range(6)]
+
+
+class Contacts(NamedTuple):
+    """Packets of TCP or UDP, in the order of their batch; all columns have the same length.
+
+    ``at`` are their places in the traffic, ``sec`` the times in seconds. ``local_src`` and ``local_dst``
+    say which addresses no one on the Internet has, or has alone.
+    """
+
+    at: Positions
+    sec: NDArray[np.uint32]
+    src: Keys
+    dst: Keys
+    src_port: NDArray[np.uint16]
+    dst_port: NDArray[np.uint16]
+    local_src: Mask
+    local_dst: Mask
+
+    def where(self, chosen: Mask) -> Contacts:
+        """Those that are chosen."""
+        at, sec, src, dst, src_port, dst_port, local_src, local_dst = self
+        return Contacts(
+            at[chosen],
+            sec[chosen],
+            src[chosen],
+            dst[chosen],
+            src_port[chosen],
+            dst_port[chosen],
+            local_src[chosen],
+            local_dst[chosen],
+        )
+
+    def pair(self) -> Keys:
+        """A key of source and destination."""
+        return self.src * _ODD[0] + self.dst * _ODD[1]
+
+    def back(self) -> Keys:
+        """The same key of the way back."""
+        return self.dst * _ODD[0] + self.src * _ODD[1]
+
+    def flow(self) -> Keys:
+        """A key of both addresses and both ports, in this direction."""
+        return self.pair() + self._ports() * _ODD[2]
+
+    def either_way(self) -> Keys:
+        """A key of both addresses and both ports, the same in both directions."""
+        one = self.src * _ODD[3] + self.src_port * _ODD[4]
+        other = self.dst * _ODD[3] + self.dst_port * _ODD[4]
+        mixed: Keys = (one ^ one >> np.uint64(29)) * _ODD[5] + (other ^ other >> np.uint64(29)) * _ODD[5]
+        return mixed
+
+    def from_port(self) -> Keys:
+        """A key of source and destination port."""
+        return self.src * _ODD[0] + self.dst_port * _ODD[2]
+
+    def service(self) -> Keys:
+        """A key of source, destination and destination port."""
+        return self.pair() + self.dst_port * _ODD[2]
+
+    def is_six(self) -> Mask:
+        """Which are IPv6."""
+        six: Mask = self.src >= _ABOVE_FOUR
+        return six
+
+    def _ports(self) -> Keys:
+        return self.src_port.astype(np.uint64) << np.uint64(16) | self.dst_port.astype(np.uint64)
+
+
+def of(traffic: Traffic, at: Positions) -> Contacts:
+    """The contacts of the packets at these places, which must be TCP or UDP."""
+    if not len(at):
+        return _NONE
+    window, (packet, ip, _, transport, _) = traffic.window, traffic.datagrams.where(at)
+    ports = window.rows(transport, 4).view(">u2").astype(np.uint16)
+    is_four = window.u8(ip) >> 4 == 4
+    if is_four.all():
+        addresses = _four(window, ip)
+    else:
+        four, six = np.flatnonzero(is_four), np.flatnonzero(~is_four)
+        addresses = tuple(
+            _placed(len(at), (four, of_four), (six, of_six))
+            for of_four, of_six in zip(_four(window, ip[four]), _six(window, ip[six]), strict=True)
+        )
+    src, dst, local_src, local_dst = addresses
+    return Contacts(at, traffic.meta[packet, 0], src, dst, ports[:, 0], ports[:, 1], local_src, local_dst)
+
+
+def _four(window: Window, ip: Positions) -> tuple[NDArray[Any], ...]:
+    """Source and destination of IPv4 headers as numbers, and which of each are local."""
+    pair = window.rows(ip + 12, 8).view(">u4").astype(np.uint64)
+    src, dst = pair[:, 0], pair[:, 1]
+    return src, dst, _LOCAL4[src >> np.uint64(16)], _LOCAL4[dst >> np.uint64(16)]
+
+
+def _six(window: Window, ip: Positions) -> tuple[NDArray[Any], ...]:
+    """The same of IPv6 headers."""
+    quad = window.rows(ip + 8, 32).view(">u8").astype(np.uint64)
+    src, dst = _hash6(quad[:, :2]), _hash6(quad[:, 2:])
+    return src, dst, _LOCAL6[quad[:, 0] >> np.uint64(48)], _LOCAL6[quad[:, 2] >> np.uint64(48)]
+
+
+def _placed(size: int, *parts: tuple[Positions, NDArray[Any]]) -> NDArray[Any]:
+    """Columns, each with the places of its values, as one."""
+    whole = np.empty(size, dtype=parts[0][1].dtype)
+    for places, values in parts:
+        whole[places] = values
+    return whole
+
+
+_NONE = Contacts(
+    np.zeros(0, np.intp),
+    np.zeros(0, np.uint32),
+    np.zeros(0, np.uint64),
+    np.zeros(0, np.uint64),
+    np.zeros(0, np.uint16),
+    np.zeros(0, np.uint16),
+    np.zeros(0, bool),
+    np.zeros(0, bool),
+)
+
+
+class Openings:
+    """Who begins to talk to whom; worked out once for a batch, for all judges that ask."""
+
+    def __init__(self) -> None:
+        self._flows = Recent(SILENCE, lasting=True)
+        self._traffic: Traffic | None = None
+        self._found: tuple[Contacts, Contacts]
+
+    def of(self, traffic: Traffic) -> tuple[Contacts, Contacts]:
+        """The connections being opened, and the first datagrams of flows of UDP other than DNS.
+
+        The first datagram is one behind silence in both directions: who sent it asks, the other answers.
+        """
+        if traffic is not self._traffic:
+            connections = of(traffic, np.flatnonzero(traffic.tcp & _SYN[traffic.flags]))
+            self._traffic, self._found = traffic, (connections, self._datagrams(traffic))
+        return self._found
+
+    def _datagrams(self, traffic: Traffic) -> Contacts:
+        sent = of(traffic, np.flatnonzero(traffic.udp & ~traffic.query & ~traffic.answer))
+        sent = sent.where((sent.src_port != DNS_PORT) & (sent.dst_port != DNS_PORT))
+        if not len(sent.at):
+            return sent
+        flows = sent.either_way()
+        return sent.where(self._flows.fresh(flows, sent.sec) & ~repeated(flows))
+
+
+SILENCE = 30
+"""Seconds after which a flow of UDP is a new one."""
+
+# A SYN alone, whatever the two bits of ECN above it say (RFC 9293, 3.1; RFC 3168).
+_SYN = np.zeros(256, dtype=bool)
+_SYN[[0x02, 0x42, 0x82, 0xC2]] = True
+
+
+class Recent:
+    """Which keys were seen a moment ago, in a table of fixed size; one may be forgotten early, not added."""
+
+    def __init__(self, seconds: int, slots: int = 1 << 16, lasting: bool = False) -> None:
+        """``slots`` is a power of two; each takes 12 bytes.
+
+        ``lasting`` counts the seconds from when a key was seen last, not from when it was noted.
+        """
+        self._seconds = np.uint32(seconds)
+        self._lasting = lasting
+        self._key = np.zeros(slots, dtype=np.uint64)
+        self._sec = np.zeros(slots, dtype=np.uint32)
+
+    def fresh(self, keys: Keys, sec: NDArray[np.uint32]) -> Mask:
+        """Which were not seen within the last seconds, before this batch; those are noted."""
+        slot = slots_of(keys, len(self._key))
+        fresh: Mask = (self._key[slot] != keys) | (sec - self._sec[slot] >= self._seconds)
+        if not self._lasting:
+            slot, keys, sec = slot[fresh], keys[fresh], sec[fresh]
+        self._key[slot], self._sec[slot] = keys, sec
+        return fresh
+
+
+def slots_of(keys: Keys, slots: int) -> Positions:
+    """The place of each key in a table of so many slots, a power of two."""
+    return ((keys ^ keys >> np.uint64(32)) & np.uint64(slots - 1)).astype(np.intp)
+
+
+def repeated(keys: Keys) -> Mask:
+    """Which keys occur further to the front too."""
+    repeated = np.ones(len(keys), dtype=bool)
+    repeated[np.unique(keys, return_index=True)[1]] = False
+    return repeated
+
+
+def _hash6(halves: Keys) -> Keys:
+    """IPv6 addresses as numbers beyond all IPv4 addresses."""
+    mixed: Keys = halves[:, 0] * _ODD[2] + halves[:, 1] * _ODD[5]
+    return mixed | _ABOVE_FOUR
+
+
+# By the first two bytes: 0/8, 10/8, 100.64/10, 127/8, 169.254/16, 172.16/12, 192.168/16, and what is from
+# 224.0.0.0 on; ::/16, fc00::/7, fe80::/10 and multicast (RFC 6890).
+_LOCAL4 = np.zeros(1 << 16, dtype=bool)
+for _first, _last in (
+    (0x0000, 0x00FF),
+    (0x0A00, 0x0AFF),
+    (0x6440, 0x647F),
+    (0x7F00, 0x7FFF),
+    (0xA9FE, 0xA9FE),
+    (0xAC10, 0xAC1F),
+    (0xC0A8, 0xC0A8),
+    (0xE000, 0xFFFF),
+):
+    _LOCAL4[_first : _last + 1] = True
+
+_LOCAL6 = np.zeros(1 << 16, dtype=bool)
+_LOCAL6[0] = True
+_LOCAL6[0xFC00:] = True
