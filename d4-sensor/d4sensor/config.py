@@ -141,6 +141,9 @@ class Engine:
     disabled_heuristics: tuple[str, ...] = option(
         _heuristics, "", "Heuristics that are not to be used.", collects=True
     )
+    check_missing_host: bool = option(
+        config.boolean, "no", "Whether HTTP requests without a Host header are told."
+    )
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ async def run(files: Files, settings: SensorConfig, service: Service) -> None:
 def make_engine(settings: SensorConfig, trails: Trails) -> Engine:
     """The engine that the configuration asks for."""
     disabled = frozenset(settings.engine.disabled_heuristics)
-    return Engine(trails, settings.capture.sensor_name(), disabled, settings.events.ignore())
+    name, ignore = settings.capture.sensor_name(), settings.events.ignore()
+    return Engine(trails, name, disabled, ignore, settings.engine.check_missing_host)
 
 
 def load_trails(settings: Settings, paths: Sequence[Path] = ()) -> Trails:

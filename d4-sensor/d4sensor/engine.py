@@ -43,11 +43,13 @@ class Engine:
         sensor: str,
         disabled: frozenset[str] = frozenset(),
         ignore: Ignore | None = None,
+        check_missing_host: bool = False,
     ) -> None:
         self.sensor = sensor
         self.counts: Counter[str] = Counter()
         self.ignore = ignore or Ignore()
         self._disabled = disabled
+        self._check_missing_host = check_missing_host
         self._throttle = Throttle(self.counts)
         self._connections = Connections()
         self._heads = Heads()
@@ -70,7 +72,7 @@ class Engine:
         self._judges: list[Judge] = [
             AddressJudge(trails, self._connections),
             DnsJudge(trails, self._exhaustion, self._no_such_domain, self._disabled),
-            HttpJudge(trails, trails.user_agents, self._disabled),
+            HttpJudge(trails, trails.user_agents, self._disabled, self._check_missing_host),
             HttpResponseJudge(self._disabled),
             TlsJudge(trails, self._disabled),
             QuicJudge(trails, self._disabled),

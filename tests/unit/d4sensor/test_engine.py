@@ -199,3 +199,11 @@ def check(engine: Engine, given: Batch) -> list[Event]:
     for event in found:
         assert parse(event.wire().decode()) == event
     return found
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_requests_without_a_host_are_told_where_that_is_asked_for(asked: bool) -> None:
+    engine = Engine(trails_of({}), "sensor", check_missing_host=asked)
+    request = frames.tcp("10.0.0.1", 40000, "203.0.113.9", 80, b"GET / HTTP/1.1\r\nAccept: */*\r\n\r\n")
+    told = [event.info for event in engine.judge(batch(request))]
+    assert told == ["missing host header (suspicious)"] * asked

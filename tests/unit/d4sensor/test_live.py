@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 import frames
 import pytest
-from sensing import trails_of
+import variety
+from sensing import batch, trails_of
 
 from d4common.event import Event
 from d4sensor import capture
@@ -115,6 +116,27 @@ def test_events_of_an_interface() -> None:
         assert judged(interface, engine, 3) == ["203.0.113.5", "(www).evil.tld", "2001:db8:bad::1"]
         assert interface.counts().received >= 3
         assert interface.counts().dropped == 0
+
+
+@pytest.mark.parametrize("name", ["right", "any"])
+def test_no_capture_loses_what_a_file_would_show(name: str) -> None:
+    offline = Engine(variety.TRAILS, "sensor")
+    expected = {what(event) for event in (*offline.judge(batch(*variety.VALID)), *offline.finish())}
+    live = Engine(variety.TRAILS, "sensor")
+    found: set[tuple[str, ...]] = set()
+    with watching(name) as interface:
+        send(*variety.VALID)
+        while live.counts["packets"] < len(variety.VALID):
+            assert select.select([interface], [], [], 10)[0], "no more packets within ten seconds"
+            while (packets := interface.read()) is not None:
+                found |= {what(event) for event in live.judge(packets)}
+    found |= {what(event) for event in live.finish()}
+    assert expected and expected - found == set()
+
+
+def what(event: Event) -> tuple[str, ...]:
+    """What an event says but for its time and how often it was seen."""
+    return event.src_ip, event.type, event.trail, event.info
 
 
 def test_events_of_all_interfaces() -> None:
