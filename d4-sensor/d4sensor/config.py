@@ -15,6 +15,7 @@ from d4common.packet import MAX_PAYLOAD
 from d4sensor import capture, heuristics
 from d4sensor.ignore import Ignore
 from d4sensor.indicator import IndicatorError, parse
+from d4sensor.throttle import BURST
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,13 @@ class Engine:
 
 @dataclass(frozen=True)
 class Events:
-    """[events]: which events nobody wants to see."""
+    """[events]: which events nobody wants to see, and which are summed up."""
+
+    burst: int = option(
+        config.integer(1, 1_000_000_000),
+        str(BURST),
+        "Sightings of a trail from a source that are told one by one in a minute; one line sums up the rest.",
+    )
 
     ignore_source: tuple[str, ...] = option(
         _addresses, "", "Addresses and networks whose own events are not told.", collects=True

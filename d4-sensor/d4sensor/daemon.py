@@ -68,7 +68,8 @@ def make_engine(settings: SensorConfig, trails: Trails) -> Engine:
     """The engine that the configuration asks for."""
     disabled = frozenset(settings.engine.disabled_heuristics)
     name, ignore = settings.capture.sensor_name(), settings.events.ignore()
-    return Engine(trails, name, disabled, ignore, settings.engine.check_missing_host)
+    engine, burst = settings.engine, settings.events.burst
+    return Engine(trails, name, disabled, ignore, engine.check_missing_host, burst)
 
 
 def load_trails(settings: Settings, paths: Sequence[Path] = ()) -> Trails:

@@ -22,7 +22,7 @@ from d4sensor.judges.quic import QuicJudge
 from d4sensor.judges.scan import ScanJudge
 from d4sensor.judges.tls import TlsJudge
 from d4sensor.sieve import sieve
-from d4sensor.throttle import Throttle
+from d4sensor.throttle import BURST, Throttle
 from d4sensor.trails import Trails
 
 
@@ -44,13 +44,14 @@ class Engine:
         disabled: frozenset[str] = frozenset(),
         ignore: Ignore | None = None,
         check_missing_host: bool = False,
+        burst: int = BURST,
     ) -> None:
         self.sensor = sensor
         self.counts: Counter[str] = Counter()
         self.ignore = ignore or Ignore()
         self._disabled = disabled
         self._check_missing_host = check_missing_host
-        self._throttle = Throttle(self.counts)
+        self._throttle = Throttle(self.counts, burst)
         self._connections = Connections()
         self._heads = Heads()
         self._exhaustion = DnsExhaustion(disabled)

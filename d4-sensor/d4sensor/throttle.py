@@ -19,7 +19,7 @@ WINDOW = 60
 """Seconds from the first sighting until the rest is summed up."""
 
 BURST = 3
-"""Sightings of a window that are told one by one."""
+"""Sightings of a window that are told one by one, where nothing else is asked for."""
 
 MAX_WINDOWS = 50_000
 """Sources and trails at a time; where there are more, the oldest window ends early."""
@@ -41,8 +41,9 @@ class Throttle:
     that were ``summed_up``.
     """
 
-    def __init__(self, counts: Counter[str]) -> None:
+    def __init__(self, counts: Counter[str], burst: int = BURST) -> None:
         self._counts = counts
+        self._burst = burst
         self._second = 0
         self._seen: set[tuple[str, ...]] = set()
         self._windows: OrderedDict[tuple[str, str], _Window] = OrderedDict()
@@ -63,7 +64,7 @@ class Throttle:
                 yield from self._end(next(iter(self._windows)))
             window = self._windows[key] = _Window(event.sec)
         window.told += 1
-        if window.told <= BURST:
+        if window.told <= self._burst:
             yield event
             return
         self._counts["summed_up"] += 1
@@ -95,7 +96,7 @@ class Throttle:
     def _end(self, key: tuple[str, str]) -> Iterator[Event]:
         window = self._windows.pop(key)
         self._details -= window.details()
-        yield from window.summary()
+        yield from window.summary(self._burst)
 
 
 class _Window:
@@ -125,11 +126,11 @@ class _Window:
         """How many ports, addresses and protocols it remembers."""
         return len(self._listed)
 
-    def summary(self) -> Iterator[Event]:
+    def summary(self, burst: int) -> Iterator[Event]:
         """The event that stands for all that was held back, if anything was; one alone stands for itself."""
         if self._last is None:
             return
-        held = self.told - BURST
+        held = self.told - burst
         if held == 1:
             yield self._last
             return

@@ -69,7 +69,8 @@ def set_up(server: Machine, capture: Machine) -> None:
     capture.write("/etc/d4/ca.pem", server.run("cat", "/etc/d4/ca.pem"))
     capture.write(
         "/etc/d4/sensor.conf.d/50-site.conf",
-        f"[d4]\ndestination = {SERVER_ADDRESS}:4443\n[capture]\ninterface = tap0\n",
+        f"[d4]\ndestination = {SERVER_ADDRESS}:4443\n[capture]\ninterface = tap0\n"
+        "[events]\nburst = 1000000\n",  # each replay counts
     )
     for path in TRAILS.rglob("*.txt"):
         capture.write(f"/etc/d4/trails.d/{path.relative_to(TRAILS)}", path.read_bytes())

@@ -149,3 +149,11 @@ def test_memory_under_a_flood_is_bounded(throttle: Throttle, monkeypatch: pytest
     assert throttle._details <= throttles.MAX_DETAILS + 4 * throttles.MAX_WINDOWS
     assert throttle._details == sum(each.details() for each in throttle._windows.values())
     assert used < 15e6
+
+
+@pytest.mark.parametrize("burst", [1, 4])
+def test_how_many_are_told_one_by_one_can_be_chosen(burst: int) -> None:
+    throttle = Throttle(Counter(), burst)
+    assert len(admitted(throttle, [event(0, n) for n in range(10)])) == burst
+    (summary,) = throttle.flush()
+    assert summary.reference == f"(static) (+{10 - burst} sightings)"
