@@ -207,3 +207,14 @@ def test_requests_without_a_host_are_told_where_that_is_asked_for(asked: bool) -
     request = frames.tcp("10.0.0.1", 40000, "203.0.113.9", 80, b"GET / HTTP/1.1\r\nAccept: */*\r\n\r\n")
     told = [event.info for event in engine.judge(batch(request))]
     assert told == ["missing host header (suspicious)"] * asked
+
+
+def test_a_heuristic_that_is_disabled_is_so_whatever_a_name_came_by() -> None:
+    name = "a" * 30 + ".some.tld"
+    packets = [
+        frames.query("10.0.0.1", name),
+        frames.tcp("10.0.0.1", 40000, "203.0.113.9", 443, frames.client_hello(name)),
+        frames.tcp("10.0.0.1", 40001, "203.0.113.9", 80, frames.request(name, "/")),
+    ]
+    assert len(Engine(trails_of({}), "sensor").judge(batch(*packets))) == 3
+    assert Engine(trails_of({}), "sensor", frozenset({"long_domain"})).judge(batch(*packets)) == []
