@@ -11,13 +11,12 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from bench.figure import show
-from d4sensor import capture, compiled, sources
-from d4sensor.engine import Engine
+from bench.sensor import one_pass
+from d4sensor import compiled, sources
 from d4sensor.trails import Trails
 from tests import frames
 
@@ -37,7 +36,7 @@ def main() -> None:
         own.write_text("\n".join(BAD_NAMES))
         found = _trails(own, os.environ.get("D4_TRAILS", ""))
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-        seconds, engine = min((_run(found, pcap) for _ in range(ROUNDS)), key=lambda run: run[0])
+        seconds, engine = min((one_pass(found, str(pcap)) for _ in range(ROUNDS)), key=lambda run: run[0])
     asked, events = engine.counts["dns_queries"], engine.counts["events"]
     show("sensor.dns_new", asked / seconds, "queries/s", queries=asked, events=events, trails=len(found))
 
@@ -67,18 +66,6 @@ def _trails(own: Path, others: str) -> Trails:
     if others.endswith(".mdb"):
         return compiled.open_(Path(others))
     return sources.load([*([others] if others else []), str(own)])[0]
-
-
-def _run(found: Trails, pcap: Path) -> tuple[float, Engine]:
-    """The seconds that one pass over the file takes, and the engine behind it."""
-    engine = Engine(found, "bench")
-    source = capture.open_file(str(pcap))
-    start = time.perf_counter()
-    while (batch := source.read()) is not None:
-        engine.judge(batch)
-    seconds = time.perf_counter() - start
-    source.close()
-    return seconds, engine
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def main() -> None:
             subprocess.run(["unshare", "--net", *live])
         found = _compile(paths, Path(directory) / "trails.mdb")
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-        seconds, engine = min((_run(found, pcap) for _ in range(ROUNDS)), key=lambda run: run[0])
+        seconds, engine = min((one_pass(found, pcap) for _ in range(ROUNDS)), key=lambda run: run[0])
     packets, events = engine.counts["packets"], engine.counts["events"]
     details = {
         "packets": packets,
@@ -70,7 +70,7 @@ def _generate(directory: Path) -> Path:
     return path
 
 
-def _run(found: Trails, pcap: str) -> tuple[float, Engine]:
+def one_pass(found: Trails, pcap: str) -> tuple[float, Engine]:
     """The seconds that one pass over the file takes, and the engine behind it."""
     engine = Engine(found, "bench")
     source = capture.open_file(pcap)

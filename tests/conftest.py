@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 import redis
 import trustme
+from collecting import Collector
 from hypothesis import settings
 from waiting import wait_for
 
@@ -67,6 +68,17 @@ def redis_socket(redis_server: Path) -> Path:
     with redis.Redis(unix_socket_path=str(redis_server)) as client:
         client.flushall()
     return redis_server
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Iterator[Collector]:
+    """A running maltrail-collector of this test's own."""
+    made = Collector(tmp_path)
+    made.daemon.start()
+    try:
+        yield made
+    finally:
+        made.daemon.stop()
 
 
 def accepts(path: Path) -> bool:

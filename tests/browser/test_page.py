@@ -37,16 +37,6 @@ XSS = (
 )
 
 
-@pytest.fixture
-def collector(tmp_path: Path) -> Iterator[Collector]:
-    made = Collector(tmp_path)
-    made.daemon.start()
-    try:
-        yield made
-    finally:
-        made.daemon.stop()
-
-
 @contextmanager
 def chromium(directory: Path, *flags: str) -> Iterator[webdriver.Chrome]:
     """A browser with a profile of its own."""

@@ -10,7 +10,6 @@ import socket
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,16 +20,6 @@ from waiting import wait_for
 from d4common.command import BROKEN_CONFIG
 from demo.chain import environment
 from maltrailcollector.daylog import day_of
-
-
-@pytest.fixture
-def collector(tmp_path: Path) -> Iterator[Collector]:
-    made = Collector(tmp_path)
-    made.daemon.start()
-    try:
-        yield made
-    finally:
-        made.daemon.stop()
 
 
 def test_what_is_believed_is_logged_to_the_byte_and_the_rest_is_not(collector: Collector) -> None:
