@@ -23,7 +23,7 @@ from d4common.client import Client, Outbox
 from d4common.config import Endpoint
 from d4common.packet import EXTENDED
 from d4common.records import partition, stream
-from d4common.session import Identity, Sender
+from d4common.sender import Identity, Sender
 from demo.chain import Chain
 
 EVENTS = 300_000

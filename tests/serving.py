@@ -17,7 +17,7 @@ from d4common import event, records
 from d4common.event import Event
 from d4common.packet import encode
 from d4common.records import partition, stream
-from d4common.session import Identity
+from d4common.sender import Identity
 from d4sensor import identity
 from d4server import certificates, sensors
 from demo.chain import PYTHON, Daemon, environment, free_port

@@ -9,7 +9,7 @@ from functools import partial
 from d4common import tls
 from d4common.client import Client, Outbox
 from d4common.packet import EXTENDED
-from d4common.session import Identity, Sender
+from d4common.sender import Identity, Sender
 from d4sensor.config import D4
 
 log = logging.getLogger(__name__)

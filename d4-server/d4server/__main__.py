@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from d4common import command, config, journal, service
-from d4common.session import Identity
+from d4common.sender import Identity
 from d4common.sockets import write_listen
 from d4server.config import ServerConfig
 

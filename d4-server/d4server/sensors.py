@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from d4common import config
 from d4common.config import option, section
-from d4common.session import Identity
+from d4common.sender import Identity
 
 ALL = "d4:sensors"
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from d4common.config import Endpoint
-from d4common.session import Sender
+from d4common.sender import Sender
 from d4common.tls import TLSError
 
 CONNECT_TIMEOUT = 15.0

@@ -23,7 +23,8 @@ from waiting import until, wait_for
 from d4common import client
 from d4common.client import Client, Outbox
 from d4common.config import Endpoint
-from d4common.session import Data, Hello, Identity, Receiver, Rules, Sender
+from d4common.sender import Identity, Sender
+from d4common.session import Data, Hello, Receiver, Rules
 from d4common.tls import client_context, server_context
 
 T = TypeVar("T")

@@ -19,7 +19,8 @@ from serving import KEY, META, Server, closed, packet
 from waiting import wait_for
 
 from d4common import records, tls
-from d4common.session import Identity, Rules
+from d4common.sender import Identity
+from d4common.session import Rules
 from d4server import ingest, sensors
 from d4server.ingest import Ingest
 from d4server.store import Store

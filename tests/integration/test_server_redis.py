@@ -22,7 +22,7 @@ import d4server.certificates
 from d4common import records, tls
 from d4common.client import Client, Outbox
 from d4common.config import Endpoint
-from d4common.session import Identity, Sender
+from d4common.sender import Identity, Sender
 from d4server.store import MAX_BATCH
 from demo.chain import Daemon
 

@@ -15,20 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4common.packet import HEADER_SIZE, MAX_PAYLOAD, encode
+from d4common.sender import Identity, Sender, pack_lines
 from d4common.session import (
     MAX_META_FRAGMENTS,
     MAX_META_HEADER,
     Data,
     Event,
     Hello,
-    Identity,
     MetaHeader,
     Reason,
     Receiver,
     Refused,
     Rules,
-    Sender,
-    pack_lines,
 )
 
 KEY = b"a key"

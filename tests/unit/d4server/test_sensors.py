@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from d4common import config
-from d4common.session import Identity
+from d4common.sender import Identity
 from d4sensor import identity
 from d4server import sensors
 
