@@ -1,7 +1,7 @@
 """Packets off the wire or out of a file, many at a time.
 
-A batch is what pcapy-ng's ``next_batch`` makes of up to BATCH packets: their bytes one behind the other,
-and four numbers for each. No packet becomes a Python object here.
+A batch is what pcapy-ng's ``next_batch`` makes of so many packets: their bytes one behind the other, and
+four numbers for each. No packet becomes a Python object here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,14 @@ from numpy.typing import NDArray
 from d4sensor.links import LINKS
 from d4sensor.unpack import Unpacked, unpacker
 
-BATCH = 4096
-"""Packets of one batch, at most."""
+BATCH = 16_384
+"""Packets of one batch, at most. The more, the less of what is done once for all of them falls to each."""
+
+BATCH_BYTES = 4 << 20
+"""Bytes of one batch, as long as its packets have the length of those before."""
+
+LONGEST = 262_144
+"""Bytes of a packet, at most: what libpcap takes."""
 
 POLL_MILLISECONDS = 100
 """How long the kernel may hold packets back to hand over more of them at once."""
@@ -39,6 +45,11 @@ class Batch(NamedTuple):
     meta: NDArray[np.uint32]
     link: int
 
+    @property
+    def mean_length(self) -> int:
+        """Bytes of a packet, on average; there is at least one."""
+        return len(self.data) // len(self.meta)
+
 
 class KernelCounts(NamedTuple):
     """What the kernel counted since the capture began. ``dropped``: no room in the ring."""
@@ -55,6 +66,7 @@ class CaptureFile:
         self.path = path
         self._source = _File(path)
         self.link = self._source.link
+        self._fitting = _fitting(LONGEST)
         self._delivered = 0
         self._broken = ""
 
@@ -67,12 +79,16 @@ class CaptureFile:
         if self._broken:
             raise CaptureError(f"{self.path}: {self._broken}")
         try:
-            data, meta = self._source.next_batch(BATCH)
+            data, meta = self._source.next_batch(self._fitting)
         except _Damage as damage:
             self._broken = str(damage)
             return self._rest() or self.read()
-        self._delivered += len(meta) // _META_SIZE
-        return _batch(data, meta, self.link) if meta else None
+        if not meta:
+            return None
+        batch = _batch(data, meta, self.link)
+        self._fitting = _fitting(batch.mean_length)
+        self._delivered += len(batch.meta)
+        return batch
 
     def _rest(self) -> Batch | None:
         """The packets before the damage that are not delivered yet.
@@ -85,7 +101,7 @@ class CaptureFile:
         again = _File(self.path)
         left = self._delivered
         while left:
-            left -= len(again.next_batch(min(left, BATCH))[1]) // _META_SIZE
+            left -= len(again.next_batch(min(left, _fitting(LONGEST)))[1]) // _META_SIZE
         packets: list[bytes] = []
         rows: list[NDArray[np.uint32]] = []
         size = 0
@@ -114,6 +130,7 @@ class Interface:
     def __init__(self, name: str, source: pcapy.Reader) -> None:
         self.name = name
         self._source = source
+        self._fitting = _fitting(LONGEST)
         self.link: int = source.datalink()
 
     def fileno(self) -> int:
@@ -122,15 +139,19 @@ class Interface:
         return descriptor
 
     def read(self) -> Batch | None:
-        """The packets that wait, up to BATCH of them, or None; never blocks.
+        """The packets that wait, no more than fit into a batch, or None; never blocks.
 
         Raises CaptureError when the interface has gone away or down.
         """
         try:
-            data, meta = self._source.next_batch(BATCH)
+            data, meta = self._source.next_batch(self._fitting)
         except pcapy.PcapError as error:
             raise CaptureError(f"interface {self.name}: {error}") from None
-        return _batch(data, meta, self.link) if meta else None
+        if not meta:
+            return None
+        batch = _batch(data, meta, self.link)
+        self._fitting = _fitting(batch.mean_length)
+        return batch
 
     def counts(self) -> KernelCounts:
         """The kernel's own count of what it captured and what it had to drop."""
@@ -248,6 +269,11 @@ class _File:
 def _unread(link: int) -> str:
     """What is to be said of a link type; empty for one that is read."""
     return "" if link in LINKS else f"link type {link} is not one that d4-sensor reads"
+
+
+def _fitting(length: int) -> int:
+    """How many packets of this length, in bytes, fit into a batch."""
+    return min(BATCH, BATCH_BYTES // max(1, length))
 
 
 def _batch(data: bytes, meta: bytes, link: int) -> Batch:

@@ -5,8 +5,8 @@ little-endian) by key; ``parts`` has all else by name: the table of trails and o
 arrays of addresses.py as they lie in memory. Behind them the file ends with a mark and its size, by which one
 that was cut off is known. A file that is there never changes: a new one takes its place.
 
-Most of what is looked for is not there. A filter, a bit for each CRC-32 modulo its size, says so in all but
-one case of twenty or more without a way through the tree of LMDB.
+Most of what is looked for is not there. The filter (filter.py) says so without a way through the tree of
+LMDB.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import lmdb
 import numpy as np
 
 from d4sensor.addresses import Addresses, Ranges
+from d4sensor.filter import Filter
 from d4sensor.merge import Merged
 from d4sensor.trails import Trail, TrailError, Trails
 
@@ -33,9 +34,6 @@ MARK = b"d4trail1"
 
 MAX_KEY = 511
 """Bytes of a key that LMDB takes; of a longer one the SHA-256 stands for it."""
-
-FILTER_BITS = 20
-"""Bits of the filter for each trail, at least; there are a power of two of them in all."""
 
 _MAP_SIZE = 1 << 32
 _ARRAYS = {"four.first": "<u4", "four.reach": "<u4", "six.first": "<u8", "six.reach": "<u8", "bitmap": "u1"}
@@ -69,7 +67,7 @@ def write(path: Path, contents: Contents) -> None:
         "about": json.dumps(contents.about).encode(),
         "whitelist": "\n".join(contents.whitelist).encode(),
         "user_agents": "\n".join(contents.user_agents).encode(),
-        "filter": _filter(list(merged.entries)),
+        "filter": Filter.of(merged.entries).bytes.tobytes(),
         "four.first": addresses.four.first.tobytes(),
         "four.reach": addresses.four.reach.tobytes(),
         "six.first": addresses.six.first.tobytes(),
@@ -130,6 +128,7 @@ class _Compiled:
         self._transaction = self._file.begin(buffers=True)
         self.lists: dict[str, Any] = self.json("lists")
         self.get: Callable[[str], Trail | None] = self._getter()
+        self.filter = Filter(np.frombuffer(self._part("filter"), dtype=np.uint8), self)
 
     def __len__(self) -> int:
         entries: int = self._transaction.stat(self._trails)["entries"]
@@ -194,10 +193,3 @@ def _stored(key: str) -> bytes:
 def _rows(keys: list[str], numbers: dict[str, int]) -> Iterator[tuple[bytes, bytes]]:
     """What LMDB stores; in the order of keys, which is that of their UTF-8 too."""
     return ((_stored(key), numbers[key].to_bytes(4, "little")) for key in keys)
-
-
-def _filter(keys: list[str]) -> bytes:
-    bits = np.zeros(1 << (8 + len(keys) * FILTER_BITS).bit_length(), dtype=bool)
-    sums = np.fromiter((zlib.crc32(key.encode()) for key in keys), dtype=np.uint32)
-    bits[sums & np.uint32(len(bits) - 1)] = True
-    return np.packbits(bits, bitorder="little").tobytes()

@@ -1,31 +1,31 @@
 """Who contacts whom, as columns of numbers: for judges that look at many packets at once.
 
-An address is a number of 64 bits: an IPv4 address itself, an IPv6 address a hash of it. Keys are sums of
-such numbers times odd ones that are drawn at the start, so nobody can choose packets whose keys collide.
+An address is a number of 64 bits: an IPv4 address itself, an IPv6 address a hash of it; the two uppermost
+bits say whether it is IPv6, and whether it is local. Keys are sums of such numbers times odd ones that are
+drawn at the start, so nobody can choose packets whose keys collide.
 """
 
 from __future__ import annotations
 
 import secrets
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from d4sensor.headers import Mask, Positions, Window
+from d4sensor.headers import Mask, Positions, word
 from d4sensor.sieve import DNS_PORT, Traffic
 
 Keys = NDArray[np.uint64]
 
-_ABOVE_FOUR = np.uint64(1 << 63)
+_SIX, _LOCAL = np.uint64(1 << 63), np.uint64(1 << 62)
 _ODD = [np.uint64(secrets.randbits(64) | 1) for _ in range(6)]
 
 
 class Contacts(NamedTuple):
     """Packets of TCP or UDP, in the order of their batch; all columns have the same length.
 
-    ``at`` are their places in the traffic, ``sec`` the times in seconds. ``local_src`` and ``local_dst``
-    say which addresses no one on the Internet has, or has alone.
+    ``at`` are their places in the traffic, ``sec`` the times in seconds.
     """
 
     at: Positions
@@ -34,34 +34,15 @@ class Contacts(NamedTuple):
     dst: Keys
     src_port: NDArray[np.uint16]
     dst_port: NDArray[np.uint16]
-    local_src: Mask
-    local_dst: Mask
 
     def where(self, chosen: Mask) -> Contacts:
         """Those that are chosen."""
-        at, sec, src, dst, src_port, dst_port, local_src, local_dst = self
-        return Contacts(
-            at[chosen],
-            sec[chosen],
-            src[chosen],
-            dst[chosen],
-            src_port[chosen],
-            dst_port[chosen],
-            local_src[chosen],
-            local_dst[chosen],
-        )
+        at, sec, src, dst, src_port, dst_port = self
+        return Contacts(at[chosen], sec[chosen], src[chosen], dst[chosen], src_port[chosen], dst_port[chosen])
 
     def pair(self) -> Keys:
         """A key of source and destination."""
         return self.src * _ODD[0] + self.dst * _ODD[1]
-
-    def back(self) -> Keys:
-        """The same key of the way back."""
-        return self.dst * _ODD[0] + self.src * _ODD[1]
-
-    def flow(self) -> Keys:
-        """A key of both addresses and both ports, in this direction."""
-        return self.pair() + self._ports() * _ODD[2]
 
     def either_way(self) -> Keys:
         """A key of both addresses and both ports, the same in both directions."""
@@ -80,52 +61,51 @@ class Contacts(NamedTuple):
 
     def is_six(self) -> Mask:
         """Which are IPv6."""
-        six: Mask = self.src >= _ABOVE_FOUR
+        six: Mask = self.src >= _SIX
         return six
 
-    def _ports(self) -> Keys:
-        return self.src_port.astype(np.uint64) << np.uint64(16) | self.dst_port.astype(np.uint64)
+    @property
+    def local_src(self) -> Mask:
+        """Of which the source is an address that no one on the Internet has, or has alone."""
+        local: Mask = self.src & _LOCAL != 0
+        return local
+
+    @property
+    def local_dst(self) -> Mask:
+        """The same of the destination."""
+        local: Mask = self.dst & _LOCAL != 0
+        return local
 
 
 def of(traffic: Traffic, at: Positions) -> Contacts:
     """The contacts of the packets at these places, which must be TCP or UDP."""
     if not len(at):
         return _NONE
-    window, (packet, ip, _, transport, _) = traffic.window, traffic.datagrams.where(at)
-    ports = window.rows(transport, 4).view(">u2").astype(np.uint16)
-    is_four = window.u8(ip) >> 4 == 4
-    if is_four.all():
-        addresses = _four(window, ip)
-    else:
-        four, six = np.flatnonzero(is_four), np.flatnonzero(~is_four)
-        addresses = tuple(
-            _placed(len(at), (four, of_four), (six, of_six))
-            for of_four, of_six in zip(_four(window, ip[four]), _six(window, ip[six]), strict=True)
-        )
-    src, dst, local_src, local_dst = addresses
-    return Contacts(at, traffic.meta[packet, 0], src, dst, ports[:, 0], ports[:, 1], local_src, local_dst)
+    window, packet, ip = traffic.window, traffic.datagrams.packet[at], traffic.datagrams.ip[at]
+    head = traffic.head.take(at, axis=0)
+    addresses = _four(window.rows(ip + 12, 8))
+    six = np.flatnonzero(window.u8(ip) >> 4 == 6)
+    if len(six):
+        addresses[six] = _six(window.rows(ip[six] + 8, 32))
+    src, dst = addresses.T
+    src_port, dst_port = word(head, 0).astype(np.uint16), word(head, 2).astype(np.uint16)
+    return Contacts(at, traffic.meta[:, 0][packet], src, dst, src_port, dst_port)
 
 
-def _four(window: Window, ip: Positions) -> tuple[NDArray[Any], ...]:
-    """Source and destination of IPv4 headers as numbers, and which of each are local."""
-    pair = window.rows(ip + 12, 8).view(">u4").astype(np.uint64)
-    src, dst = pair[:, 0], pair[:, 1]
-    return src, dst, _LOCAL4[src >> np.uint64(16)], _LOCAL4[dst >> np.uint64(16)]
+def _four(pair: NDArray[np.uint8]) -> Keys:
+    """Source and destination of IPv4 headers as numbers, two columns."""
+    local = _LOCAL4[pair.view(">u2")[:, ::2]]
+    numbers: Keys = pair.view(">u4") | local * _LOCAL
+    return numbers
 
 
-def _six(window: Window, ip: Positions) -> tuple[NDArray[Any], ...]:
+def _six(pair: NDArray[np.uint8]) -> Keys:
     """The same of IPv6 headers."""
-    quad = window.rows(ip + 8, 32).view(">u8").astype(np.uint64)
-    src, dst = _hash6(quad[:, :2]), _hash6(quad[:, 2:])
-    return src, dst, _LOCAL6[quad[:, 0] >> np.uint64(48)], _LOCAL6[quad[:, 2] >> np.uint64(48)]
-
-
-def _placed(size: int, *parts: tuple[Positions, NDArray[Any]]) -> NDArray[Any]:
-    """Columns, each with the places of its values, as one."""
-    whole = np.empty(size, dtype=parts[0][1].dtype)
-    for places, values in parts:
-        whole[places] = values
-    return whole
+    halves = pair.view(">u8").astype(np.uint64).reshape(-1, 2, 2)
+    upper, lower = halves[:, :, 0], halves[:, :, 1]
+    mixed = (upper * _ODD[2] + lower * _ODD[5]) & ~_LOCAL
+    numbers: Keys = mixed | _LOCAL6[upper >> np.uint64(48)] * _LOCAL | _SIX
+    return numbers
 
 
 _NONE = Contacts(
@@ -135,8 +115,6 @@ _NONE = Contacts(
     np.zeros(0, np.uint64),
     np.zeros(0, np.uint16),
     np.zeros(0, np.uint16),
-    np.zeros(0, bool),
-    np.zeros(0, bool),
 )
 
 
@@ -145,7 +123,7 @@ class Openings:
 
     def __init__(self) -> None:
         self._flows = Recent(SILENCE, lasting=True)
-        self._traffic: Traffic | None = None
+        self._meta: NDArray[np.uint32] | None = None  # of which batch; to hold more would hold its bytes
         self._found: tuple[Contacts, Contacts]
 
     def of(self, traffic: Traffic) -> tuple[Contacts, Contacts]:
@@ -153,16 +131,16 @@ class Openings:
 
         The first datagram is one behind silence in both directions: who sent it asks, the other answers.
         """
-        if traffic is not self._traffic:
-            connections = of(traffic, np.flatnonzero(traffic.tcp & _SYN[traffic.flags]))
-            self._traffic, self._found = traffic, (connections, self._datagrams(traffic))
+        if traffic.meta is not self._meta:
+            connections = of(traffic, np.flatnonzero(traffic.tcp & (traffic.flags & 0x3F == _SYN)))
+            self._meta, self._found = traffic.meta, (connections, self._datagrams(traffic))
         return self._found
 
     def _datagrams(self, traffic: Traffic) -> Contacts:
         sent = of(traffic, np.flatnonzero(traffic.udp & ~traffic.query & ~traffic.answer))
-        sent = sent.where((sent.src_port != DNS_PORT) & (sent.dst_port != DNS_PORT))
         if not len(sent.at):
             return sent
+        sent = sent.where((sent.src_port != DNS_PORT) & (sent.dst_port != DNS_PORT))
         flows = sent.either_way()
         return sent.where(self._flows.fresh(flows, sent.sec) & ~repeated(flows))
 
@@ -170,9 +148,8 @@ class Openings:
 SILENCE = 30
 """Seconds after which a flow of UDP is a new one."""
 
-# A SYN alone, whatever the two bits of ECN above it say (RFC 9293, 3.1; RFC 3168).
-_SYN = np.zeros(256, dtype=bool)
-_SYN[[0x02, 0x42, 0x82, 0xC2]] = True
+_SYN = 0x02
+"""A SYN alone, whatever the two bits of ECN above the six flags say (RFC 9293, 3.1; RFC 3168)."""
 
 
 class Recent:
@@ -208,12 +185,6 @@ def repeated(keys: Keys) -> Mask:
     repeated = np.ones(len(keys), dtype=bool)
     repeated[np.unique(keys, return_index=True)[1]] = False
     return repeated
-
-
-def _hash6(halves: Keys) -> Keys:
-    """IPv6 addresses as numbers beyond all IPv4 addresses."""
-    mixed: Keys = halves[:, 0] * _ODD[2] + halves[:, 1] * _ODD[5]
-    return mixed | _ABOVE_FOUR
 
 
 # By the first two bytes: 0/8, 10/8, 100.64/10, 127/8, 169.254/16, 172.16/12, 192.168/16, and what is from

@@ -7,7 +7,7 @@ contradicts itself is counted and left out; nothing here fails on any bytes.
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,24 +55,33 @@ class Window:
     """The bytes of a batch, to be read at many positions at once; none may lie beyond the end of them."""
 
     def __init__(self, data: bytes) -> None:
-        self._bytes = data + bytes(_PADDING)
+        self._bytes = data
+        self._padded_size = len(data) + _PADDING
 
     def u8(self, at: Positions) -> NDArray[np.uint8]:
         """The byte at each position."""
-        return np.frombuffer(self._bytes, dtype=np.uint8)[at]
+        return self._overlapping("u1", 1, at)
 
     def u16(self, at: Positions) -> NDArray[np.uint16]:
         """The two bytes at each position, network order, as a number."""
-        return self._overlapping(">u2", 2)[at].astype(np.uint16)
+        return self._overlapping(">u2", 2, at).astype(np.uint16)
 
     def rows(self, at: Positions, width: int) -> NDArray[np.uint8]:
         """The ``width`` bytes at each position, a row each; what is beyond the end of the batch is zero."""
-        return self._overlapping(f"V{width}", width)[at].view(np.uint8).reshape(-1, width)
+        return self._overlapping(f"V{width}", width, at).view(np.uint8).reshape(-1, width)
 
-    def _overlapping(self, dtype: str, width: int) -> NDArray[np.generic]:
-        # An element at every offset, each over the next: indexing copies a header in one step.
-        shape = (len(self._bytes) - width + 1,)
-        return np.ndarray(shape, dtype, buffer=self._bytes, strides=(1,))
+    def _overlapping(self, dtype: str, width: int, at: Positions) -> NDArray[Any]:
+        try:
+            return _everywhere(self._bytes, dtype, width)[at]
+        except IndexError:
+            # This is rare, and to pad each batch would be to copy it.
+            self._bytes = self._bytes.ljust(self._padded_size, b"\0")
+            return _everywhere(self._bytes, dtype, width)[at]
+
+
+def _everywhere(data: bytes, dtype: str, width: int) -> NDArray[Any]:
+    """An element at every offset, each over the next: indexing copies a header in one step."""
+    return np.ndarray((max(len(data) - width + 1, 0),), dtype, buffer=data, strides=(1,))
 
 
 def word(rows: NDArray[np.uint8], at: int) -> NDArray[np.uint16]:
@@ -91,6 +100,11 @@ class Payloads(NamedTuple):
     kind: NDArray[np.uint16]
     at: Positions
     end: Positions
+
+    def where(self, chosen: Positions) -> Payloads:
+        """Those at these places in the columns."""
+        packet, kind, at, end = self
+        return Payloads(packet[chosen], kind[chosen], at[chosen], end[chosen])
 
 
 CUT = 0
@@ -115,17 +129,16 @@ def within(window: Window, payloads: Payloads, counts: Counter[str]) -> Datagram
     Counts in ``counts`` what is left out: ``not_ip``, ``truncated`` (captured less than the headers),
     ``malformed``, ``fragments`` (other than the first).
     """
-    packet, kind, ip, end = _unwrapped(window, payloads)
-    four, six = np.flatnonzero(kind == _IPV4), np.flatnonzero(kind == _IPV6)
-    if len(four) + len(six) < len(kind):
-        cut = np.count_nonzero(kind == CUT)
+    payloads = _unwrapped(window, payloads)
+    six = payloads.kind == _IPV6
+    is_ip = six | (payloads.kind == _IPV4)
+    if not is_ip.all():
+        cut = np.count_nonzero(payloads.kind == CUT)
         counts["truncated"] += cut
-        counts["not_ip"] += len(kind) - len(four) - len(six) - cut
-    datagrams = _ipv4(window, packet[four], ip[four], end[four], counts)
-    if not len(six):
-        return datagrams
-    others = _ipv6(window, packet[six], ip[six], end[six], counts)
-    return datagrams.followed_by(others)
+        counts["not_ip"] += len(is_ip) - np.count_nonzero(is_ip) - cut
+        chosen = np.flatnonzero(is_ip)
+        payloads, six = payloads.where(chosen), six[chosen]
+    return _ip(window, payloads, np.flatnonzero(six), counts)
 
 
 MAX_SHIMS = 8
@@ -192,33 +205,75 @@ def _by_version(first: NDArray[np.uint8]) -> NDArray[np.uint16]:
     return np.select([version == 4, version == 6], [_IPV4, _IPV6], _OTHER).astype(np.uint16)
 
 
-def _ipv4(
-    window: Window, packet: Positions, ip: Positions, end: Positions, counts: Counter[str]
-) -> Datagrams:
+class _Headers(NamedTuple):
+    """What the IP headers say; all columns have the same length, and may be changed in place.
+
+    ``total`` is the length of the packet, 0 where the header does not say it; ``wrong`` is what contradicts
+    itself, ``later`` a fragment other than the first.
+    """
+
+    size: Positions
+    total: Positions
+    protocol: NDArray[np.uint8]
+    wrong: Mask
+    later: Mask
+
+
+def _ip(window: Window, payloads: Payloads, six: Positions, counts: Counter[str]) -> Datagrams:
+    """The packets that these payloads are: IPv6 those at the places ``six``, the others IPv4."""
+    packet, _, ip, end = payloads
     head = window.rows(ip, 20)
-    first, total = head[:, 0], word(head, 2).astype(np.intp)
-    size = (first & 15).astype(np.intp) * 4
-    short = end - ip < np.maximum(size, 20)
-    wrong = (first >> 4 != 4) | (size < 20) | ((total < size) & (total != 0))
-    later = (word(head, 6) & 0x1FFF) != 0
-    # A length of 0 is what a card leaves there that cuts large segments itself.
-    end = np.where(total == 0, end, np.minimum(end, ip + total))
-    datagrams = Datagrams(packet, ip, head[:, 9], ip + size, end)
+    headers = _ipv4(head)
+    if len(six):
+        _put_ipv6(headers, head.take(six, axis=0), six)
+    size, total, protocol, wrong, later = headers
+    transport = ip + size
+    short = transport > end
+    last = np.minimum(end, ip + total)
+    if not total.all():
+        # A length of 0 is what a card leaves there that cuts large segments itself.
+        last = np.where(total == 0, end, last)
+    datagrams = Datagrams(packet, ip, protocol, transport, last)
+    if len(six):
+        _pass_extensions(window, datagrams, six, short, wrong, later)
     return _sound(datagrams, short, wrong, later, counts)
 
 
-def _ipv6(
-    window: Window, packet: Positions, ip: Positions, end: Positions, counts: Counter[str]
-) -> Datagrams:
-    head = window.rows(ip, 40)
-    short = end - ip < 40
-    wrong = head[:, 0] >> 4 != 6
-    later = np.zeros(len(ip), dtype=bool)
-    total = word(head, 4).astype(np.intp)
-    end = np.where(total == 0, end, np.minimum(end, ip + 40 + total))
-    protocol, at = head[:, 6].copy(), ip + 40
+# The size of an IPv4 header, by its first byte; 20 where that is wrong (RFC 791, 3.1).
+_IPV4_SIZE = np.maximum(np.arange(256) % 16 * 4, 20)
+_NO_IPV4 = (np.arange(256) >> 4 != 4) | (np.arange(256) % 16 < 5)
+
+
+def _ipv4(head: NDArray[np.uint8]) -> _Headers:
+    """What IPv4 headers say, of which these are the first 20 bytes."""
+    first = head[:, 0]
+    size, total = _IPV4_SIZE.take(first), word(head, 2).astype(np.intp)
+    wrong = _NO_IPV4.take(first) | ((total < size) & (total != 0))
+    return _Headers(size, total, head[:, 9].copy(), wrong, word(head, 6) & 0x1FFF != 0)
+
+
+def _put_ipv6(headers: _Headers, head: NDArray[np.uint8], at: Positions) -> None:
+    """Puts what IPv6 headers that begin with these bytes say at these places (RFC 8200, 3)."""
+    size, total, protocol, wrong, later = headers
+    payload = word(head, 4).astype(np.intp)
+    size[at] = 40
+    total[at] = np.where(payload == 0, 0, 40 + payload)
+    protocol[at] = head[:, 6]
+    wrong[at] = head[:, 0] >> 4 != 6
+    later[at] = False
+
+
+def _pass_extensions(
+    window: Window, datagrams: Datagrams, six: Positions, short: Mask, wrong: Mask, later: Mask
+) -> None:
+    """Moves ``transport`` behind the extension headers of the IPv6 packets at the places ``six``.
+
+    Everything is changed in place.
+    """
+    _, _, protocol, at, end = datagrams
+    some = chain = six[_EXTENSIONS[protocol[six]]]
     for _ in range(_MAX_EXTENSIONS):
-        chain = np.flatnonzero(_EXTENSIONS[protocol] & ~(short | wrong | later))
+        chain = chain[~(short | wrong | later)[chain]]
         if not len(chain):
             break
         missing = end[chain] - at[chain] < 8
@@ -232,9 +287,9 @@ def _ipv6(
         later[chain] = (kind == _FRAGMENT) & (word(option, 2) & 0xFFF8 != 0)
         protocol[chain] = option[:, 0]
         at[chain] += length
-    short |= at > end
-    wrong |= _EXTENSIONS[protocol]
-    return _sound(Datagrams(packet, ip, protocol, at, end), short, wrong, later, counts)
+        chain = chain[_EXTENSIONS[protocol[chain]]]
+    short[some] |= at[some] > end[some]
+    wrong[some] |= _EXTENSIONS[protocol[some]]
 
 
 def _sound(datagrams: Datagrams, short: Mask, wrong: Mask, later: Mask, counts: Counter[str]) -> Datagrams:
@@ -246,4 +301,4 @@ def _sound(datagrams: Datagrams, short: Mask, wrong: Mask, later: Mask, counts: 
     counts["truncated"] += np.count_nonzero(short)
     counts["malformed"] += np.count_nonzero(bad & ~short)
     counts["fragments"] += np.count_nonzero(out & ~bad)
-    return datagrams.where(~out)
+    return datagrams.where(np.flatnonzero(~out))

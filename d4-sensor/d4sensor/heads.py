@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from d4sensor import tls
-from d4sensor.headers import Mask, Positions
+from d4sensor.headers import Mask, Positions, word
 from d4sensor.sieve import TCP, Head, Traffic
 
 MAX_FLOWS = 1024
@@ -50,18 +51,19 @@ class Heads:
         """
         if not len(traffic.head):
             return traffic
-        hellos, rows = _beginnings(traffic)
-        found = _Found([], _whole(traffic, hellos), [], counts)
+        hellos, others = _beginnings(traffic)
+        found = _Found([], list(_whole(traffic, hellos)), [], counts)
         self._expire(traffic, found)
         expected: set[int] = set()
         if self._waiting:
-            more = _from_ports(traffic, self._waiting.values())
-            rows, expected = np.union1d(rows, more), set(more.tolist())
+            expected.update(_from_ports(traffic, self._waiting.values()).tolist())
+        rows = np.array(sorted(expected.union(others.tolist())), dtype=np.intp)
+        beginnings = {*others.tolist(), *hellos.tolist()}
         new: dict[bytes, _Waiting] = {}
         for segment in _segments(traffic, rows):
             known = new or segment.row in expected
             waiting = self._waiting.get(segment.key()) if known else None
-            begins = _BEGINNING.match(segment.payload)
+            begins = segment.row in beginnings
             if waiting and begins and waiting.lacks(segment.seq):
                 del self._waiting[waiting.key]
                 found.give_up(waiting, segment.row, segment.packet)
@@ -126,50 +128,65 @@ class Heads:
 
 
 def _beginnings(traffic: Traffic) -> tuple[Positions, Positions]:
-    """Which segments hold a whole ClientHello in one record, and which others begin as a head does.
+    """Which segments hold a whole ClientHello in one record, and which others begin as a head does."""
+    rows = traffic.segments
+    kind = _KINDS.take(traffic.window.u16(traffic.payload[rows]))
+    handshakes, methods = rows.compress(kind == _HANDSHAKE), rows.compress(kind == _METHOD)
+    whole, begun = _handshakes(traffic, handshakes)
+    return handshakes[whole], np.concatenate((handshakes[begun], methods[_methods(traffic, methods)]))
 
-    A request has three capitals, then a fourth or a space. A handshake is a record of TLS with ClientHello,
-    ServerHello or Certificate; of one whose first segment is shorter, the first byte has to do.
+
+def _methods(traffic: Traffic, rows: Positions) -> Mask:
+    """Which segments that begin with two capitals go on like a request, with a third, then one or a space."""
+    start = traffic.payload[rows]
+    first = traffic.window.rows(start, 4)
+    is_request: Mask = _REQUEST_END.take(word(first, 2)) & (first.view(">u4")[:, 0] != _HTTP)
+    return is_request & (traffic.datagrams.end[rows] - start >= 4)
+
+
+def _handshakes(traffic: Traffic, rows: Positions) -> tuple[Mask, Mask]:
+    """Which records of a handshake hold a whole ClientHello, and which others the beginning of a message.
+
+    That is ClientHello, ServerHello or Certificate; where the segment is shorter, what is there has to do.
     """
-    window, payload = traffic.window, traffic.payload
-    size = traffic.datagrams.end - payload
-    some = np.flatnonzero(traffic.tcp & (size > 0))
-    some = some[_FIRST[window.u8(payload[some])]]
-    first, size = window.rows(payload[some], 9), size[some]
-    handshake = (first[:, 0] == _RECORD) & (first[:, 1] == 3) & (first[:, 2] <= 4) & _MESSAGES[first[:, 5]]
-    handshake |= (first[:, 0] == _RECORD) & (size < 6)
-    record, message = first[:, 3:5] @ _U16, first[:, 6:9] @ _U24
-    whole = handshake & (first[:, 5] == tls.CLIENT_HELLO) & (message + 4 == record) & (record + 5 <= size)
-    method = _capital(first[:, 1]) & _capital(first[:, 2])
-    method &= _capital(first[:, 3]) | (first[:, 3] == ord(" "))
-    method &= (size >= 4) & _capital(first[:, 0])
-    method &= (first[:, :4] != _RESPONSE).any(axis=1)
-    return some[whole], some[(handshake & ~whole) | method]
+    start = traffic.payload[rows]
+    size = traffic.datagrams.end[rows] - start
+    head = traffic.window.rows(start, _RECORD_HEAD.itemsize).view(_RECORD_HEAD)[:, 0]
+    message, record = head["message"], head["size"].astype(np.intp)
+    begun = (head["major"] == 3) | (size < 2)
+    begun &= (head["minor"] <= 4) | (size < 3)
+    begun &= _MESSAGES.take(message) | (size < 6)
+    whole = begun & (message == tls.CLIENT_HELLO) & (record + 5 <= size)
+    whole &= (head["high"] == 0) & (head["low"].astype(np.intp) + 4 == record)
+    return whole, begun & ~whole
 
 
 _RECORD = 0x16
-_RESPONSE = np.frombuffer(b"HTTP", dtype=np.uint8)
-_FIRST = np.zeros(256, dtype=bool)
-_FIRST[[_RECORD, *range(ord("A"), ord("Z") + 1)]] = True
-_U16, _U24 = np.array((1 << 8, 1)), np.array((1 << 16, 1 << 8, 1))
+_RECORD_HEAD = np.dtype(
+    {
+        "names": ("type", "major", "minor", "size", "message", "high", "low"),
+        "formats": ("u1", "u1", "u1", ">u2", "u1", "u1", ">u2"),
+    }
+)
 _MESSAGES = np.zeros(256, dtype=bool)
 _MESSAGES[[tls.CLIENT_HELLO, tls.SERVER_HELLO, tls.CERTIFICATE]] = True
 
-# The same as _beginnings() says, of one segment.
+# What two bytes begin, and which two may be the third and fourth of a request.
+_HANDSHAKE, _METHOD = 1, 2
+_CAPITALS = np.arange(ord("A"), ord("Z") + 1)
+_KINDS, _REQUEST_END = np.zeros(1 << 16, dtype=np.uint8), np.zeros(1 << 16, dtype=bool)
+_KINDS.reshape(256, 256)[_RECORD] = _HANDSHAKE
+_KINDS.reshape(256, 256)[np.ix_(_CAPITALS, _CAPITALS)] = _METHOD
+_REQUEST_END.reshape(256, 256)[np.ix_(_CAPITALS, [*_CAPITALS, ord(" ")])] = True
+_HTTP = int.from_bytes(b"HTTP", "big")
+
 _REQUEST = re.compile(rb"(?!HTTP)[A-Z]{3}[A-Z ]")
-_BEGINNING = re.compile(
-    _REQUEST.pattern + rb"|\x16(?:\Z|\x03(?:\Z|[\0-\4](?:\Z|.(?:\Z|.(?:\Z|[\1\2\13])))))", re.DOTALL
-)
 
 # A request line that ends, or one that may do so in the next segment (RFC 9112, 3).
 _LINE = re.compile(rb"[A-Z][A-Z_-]* [^\x00-\x20\x7f]+ HTTP/[0-9][^\r\n ]*\r\n")
 _UNFINISHED_LINE = re.compile(rb"[A-Z][A-Z_-]*(?: (?:[^\x00-\x20\x7f]+(?: [HTP/0-9.]{0,8}\r?)?)?)?")
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n")
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 _HTTP2 = b"PRI * HTTP/2.0\r\n"
-
-
-def _capital(bytes_: NDArray[np.uint8]) -> Mask:
-    return bytes_ - np.uint8(ord("A")) < 26
 
 
 def _request_end(data: bytes, start: int) -> int:
@@ -177,15 +194,15 @@ def _request_end(data: bytes, start: int) -> int:
 
     What is no request after all ends where ``data`` does.
     """
-    line = data.find(b"\r\n", start)
-    if line < 0:
-        return 0 if _UNFINISHED_LINE.fullmatch(data, start) else len(data)
-    if not _LINE.match(data, start):
-        return len(data)
-    end = data.find(b"\r\n\r\n", line) + 4
+    line = _LINE.match(data, start)
+    if not line:
+        more = data.find(b"\r\n", start) < 0 and _UNFINISHED_LINE.fullmatch(data, start)
+        return 0 if more else len(data)
+    fields = line.end() - 2
+    end = data.find(b"\r\n\r\n", fields) + 4
     if end < 4:
         return 0
-    length = _LENGTH.search(data[line:end].lower())
+    length = _LENGTH.search(data, fields, end)
     body = int(length[1]) if length else 0
     return end + body if len(data) >= end + min(body, MAX_BODY) else 0
 
@@ -283,26 +300,23 @@ def _segments(traffic: Traffic, rows: Positions) -> Iterator[_Segment]:
         yield _Segment(traffic.data, *columns)
 
 
-def _whole(traffic: Traffic, rows: Positions) -> list[Head]:
+def _whole(traffic: Traffic, rows: Positions) -> Iterator[Head]:
     """The messages of segments with one whole ClientHello."""
     data = traffic.data
-    packet, ip, _, transport, _ = (column.tolist() for column in traffic.datagrams.where(rows))
+    packet, ip, _, transport, _ = traffic.datagrams
     start = traffic.payload[rows] + 5
     end = start + traffic.window.u16(start - 2)
-    return [
-        Head(row, packet, (data, ip, TCP, transport), data[start:end])
-        for row, packet, ip, transport, start, end in zip(
-            rows.tolist(), packet, ip, transport, start.tolist(), end.tolist(), strict=True
-        )
-    ]
+    headers = zip(repeat(data), ip[rows].tolist(), repeat(TCP), transport[rows].tolist())
+    messages = [data[a:b] for a, b in zip(start.tolist(), end.tolist(), strict=True)]
+    return map(Head, rows.tolist(), packet[rows].tolist(), headers, messages)
 
 
 def _from_ports(traffic: Traffic, heads: Iterable[_Waiting]) -> Positions:
     """Which segments with data have the ports of one of these heads, and a few that have others."""
     marks = np.zeros(1 << 16, dtype=bool)
     marks[_mark(np.frombuffer(b"".join(head.ports for head in heads), dtype=np.uint32))] = True
-    rows = np.flatnonzero(marks[_mark(traffic.head.view(np.uint32)[:, 0])] & traffic.tcp)
-    return rows[traffic.payload[rows] < traffic.datagrams.end[rows]]
+    rows = traffic.segments
+    return rows.compress(marks.take(_mark(traffic.head.view(np.uint32)[:, 0][rows])))
 
 
 def _mark(ports: NDArray[np.uint32]) -> NDArray[np.uint32]:

@@ -43,9 +43,10 @@ class Traffic(NamedTuple):
     ``data`` and ``window`` hold the bytes of the batch, ``meta`` a row for each of its packets (seconds,
     microseconds, …), to which ``datagrams.packet`` points. ``head`` has the first 16 bytes of each transport
     header (of UDP with the first 8 of the data), ``payload`` where the data of TCP and UDP begin. ``query``
-    and ``answer`` are standard DNS queries and responses over UDP on port 53. ``requests`` are those of
-    HTTP/1, ``handshakes`` messages of TLS, which heads.py finds; ``unfinished`` are requests of batches
-    before that are waited for no longer, at a ``packet`` of this one, and have no ``row``.
+    and ``answer`` are standard DNS queries and responses over UDP on port 53. ``segments`` is no column: it
+    has the places of the segments of TCP with data. ``requests`` are those of HTTP/1, ``handshakes``
+    messages of TLS, which heads.py finds; ``unfinished`` are requests of batches before that are waited for
+    no longer, at a ``packet`` of this one, and have no ``row``.
     """
 
     data: bytes
@@ -58,6 +59,7 @@ class Traffic(NamedTuple):
     udp: Mask
     query: Mask
     answer: Mask
+    segments: Positions
     requests: Sequence[Head] = ()
     handshakes: Sequence[Head] = ()
     unfinished: Sequence[Head] = ()
@@ -92,14 +94,19 @@ def sieve(batch: Batch, counts: Counter[str]) -> Traffic:
     datagrams, head = _transports(window, find(batch, window, counts), counts)
     tcp, udp = datagrams.protocol == TCP, datagrams.protocol == UDP
     query, answer = _dns(datagrams, head, udp, counts)
-    size = np.where(tcp, (head[:, 12] >> 4).astype(np.intp) * 4, 8)
-    payload = datagrams.transport + size
-    return Traffic(batch.data, window, batch.meta, datagrams, head, payload, tcp, udp, query, answer)
+    payload = datagrams.transport + np.where(tcp, _TCP_SIZE.take(head[:, 12]), 8)
+    segments = np.flatnonzero(tcp & (payload < datagrams.end))
+    return Traffic(
+        batch.data, window, batch.meta, datagrams, head, payload, tcp, udp, query, answer, segments
+    )
 
 
 # The shortest header of each protocol that a judge reads, in bytes.
 _SHORTEST = np.zeros(256, dtype=np.intp)
 _SHORTEST[[ICMP, TCP, UDP, ICMPV6]] = 1, 20, 8, 1
+
+# The size of a TCP header, by the byte that says it (RFC 9293, 3.1).
+_TCP_SIZE = (np.arange(256) >> 4) * 4
 
 _SHORTEST_QUERY = 12 + 1 + 4
 
@@ -109,14 +116,16 @@ def _transports(
 ) -> tuple[Datagrams, NDArray[np.uint8]]:
     """Those whose transport header is whole, and its first 16 bytes (UDP: with the first 8 of the data)."""
     head = window.rows(datagrams.transport, 16)
-    short = datagrams.end - datagrams.transport < _SHORTEST[datagrams.protocol]
+    short = datagrams.end - datagrams.transport < _SHORTEST.take(datagrams.protocol)
     wrong = (datagrams.protocol == TCP) & (head[:, 12] < 5 << 4) & ~short
     out = short | wrong
     if not out.any():
         return datagrams, head
     counts["truncated"] += np.count_nonzero(short)
     counts["malformed"] += np.count_nonzero(wrong)
-    return datagrams.where(~out), head[~out]
+    whole = np.flatnonzero(~out)
+    # take() copies rows in one piece, ten times as fast as an index does.
+    return datagrams.where(whole), head.take(whole, axis=0)
 
 
 def _dns(datagrams: Datagrams, head: NDArray[np.uint8], udp: Mask, counts: Counter[str]) -> tuple[Mask, Mask]:

@@ -6,22 +6,22 @@ a key with a second item gets to be remembered by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import islice, pairwise
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from d4sensor.contacts import Keys, slots_of
-from d4sensor.headers import Mask
+from d4sensor.headers import Positions
 
 MAX_KEYS = 20_000
 MAX_ITEMS = 100_000
 """What a Spread remembers at most; the keys that showed nothing new for longest make room."""
 
 SLOTS = 1 << 16
-"""First items that wait, at 20 bytes each."""
+"""First items that wait, at 21 bytes each."""
 
 Seconds = NDArray[np.uint32]
 
@@ -39,11 +39,7 @@ class Spread:
     def __init__(self, *bounds: Bound) -> None:
         """``bounds`` come in order: the longer, the more items."""
         self._bounds = bounds
-        self._waiting: tuple[NDArray[Any], ...] = (
-            np.zeros(SLOTS, np.uint64),
-            np.zeros(SLOTS, np.uint64),
-            np.zeros(SLOTS, np.uint32),
-        )
+        self._waiting = _Waiting(SLOTS)
         self._seen: dict[int, dict[int, int]] = {}
         self._items = 0
         self._quiet: dict[int, int] = {}
@@ -55,27 +51,22 @@ class Spread:
         """
         if not len(keys):
             return
-        order = np.argsort(keys, kind="stable")
-        keys, items, secs = keys[order], items[order], secs[order]
-        begins, ends = _groups(keys)
-        first, is_second = self._wait(keys, items, secs)
-        chosen = np.flatnonzero(is_second | ~begins | ~ends)
-        places, each_key, each_item, each_sec = (
-            column[chosen].tolist() for column in (order, keys, items, secs)
-        )
-        starts = np.flatnonzero(_groups(keys[chosen])[0])
-        waiting = zip(*(column[chosen[starts]].tolist() for column in first), strict=True)
-        for (start, end), (first_key, item, sec) in zip(
-            pairwise([*starts.tolist(), len(chosen)]), waiting, strict=True
+        places, first = self._waiting.add(keys, items, secs)
+        columns = places, keys[places], items[places], secs[places], *first
+        least = self._bounds[0].most
+        last: int | None = None
+        known: dict[int, int] = {}
+        for place, key, item, sec, first_key, first_item, first_sec in zip(
+            *(column.tolist() for column in columns), strict=True
         ):
-            key = each_key[start]
-            known = self._seen.pop(key, None)
-            if known is None:
-                known = {item: sec} if first_key == key else {}
-                self._items += len(known)
-            self._seen[key] = known  # behind all others
-            for n in self._add(key, known, each_item[start:end], each_sec[start:end]):
-                yield places[start + n]
+            if key != last:  # a scan is often one packet behind the other
+                known = self._known(key, {first_item: first_sec} if first_key == key else {})
+                last = key
+            if item not in known:
+                self._items += 1
+            known[item] = sec
+            if len(known) > least and self._is_over(key, known, sec):
+                yield place
         if len(self._seen) > MAX_KEYS or self._items > MAX_ITEMS:
             self._make_room()
 
@@ -83,34 +74,14 @@ class Spread:
         """Items that are remembered for their keys."""
         return self._items
 
-    def _wait(self, keys: Keys, items: Keys, secs: Seconds) -> tuple[tuple[NDArray[Any], ...], Mask]:
-        """What waits in the slots of these keys, and which items are the second of a key by that.
-
-        The items of new keys wait from now on.
-        """
-        slot = slots_of(keys, SLOTS)
-        waiting_keys, waiting_items, waiting_secs = self._waiting
-        first = waiting_keys[slot], waiting_items[slot], waiting_secs[slot]
-        new = first[0] != keys
-        slot = slot[new]
-        waiting_keys[slot], waiting_items[slot], waiting_secs[slot] = keys[new], items[new], secs[new]
-        return first, ~new & (first[1] != items)
-
-    def _add(self, key: int, known: dict[int, int], items: list[int], secs: list[int]) -> Sequence[int]:
-        """Adds items to those known of a key; the places at which it exceeds a bound."""
-        least, before = self._bounds[0].most, len(known)
-        if before + len(items) <= least:
-            known.update(zip(items, secs, strict=True))
-            self._items += len(known) - before
-            return ()
-        exceeds = []
-        for n, (item, sec) in enumerate(zip(items, secs, strict=True)):
-            before = len(known)
-            known[item] = sec
-            self._items += len(known) - before
-            if len(known) > least and self._is_over(key, known, sec):
-                exceeds.append(n)
-        return exceeds
+    def _known(self, key: int, first: dict[int, int]) -> dict[int, int]:
+        """What is known of a key: what was, or else its first item. It goes behind all others."""
+        known = self._seen.pop(key, None)
+        if known is None:
+            known = first
+            self._items += len(known)
+        self._seen[key] = known
+        return known
 
     def _is_over(self, key: int, known: dict[int, int], sec: int) -> bool:
         """Whether a key exceeds a bound for the first time in a window; then it begins anew."""
@@ -143,8 +114,33 @@ class Spread:
             self._items -= len(self._seen.pop(key))
 
 
-def _groups(keys: Keys) -> tuple[Mask, Mask]:
-    """Which of the keys, that are in order, are the first of their kind, and which are the last."""
-    changes = keys[1:] != keys[:-1]
-    end = np.ones(min(len(keys), 1), dtype=bool)
-    return np.concatenate((end, changes)), np.concatenate((changes, end))
+class _Waiting:
+    """The only items of keys, in a table of fixed size in which a new key takes the place of another."""
+
+    def __init__(self, slots: int) -> None:
+        self._key = np.zeros(slots, np.uint64)
+        self._item = np.zeros(slots, np.uint64)
+        self._sec = np.zeros(slots, np.uint32)
+        self._has_more = np.zeros(slots, bool)
+
+    def add(self, keys: Keys, items: Keys, secs: Seconds) -> tuple[Positions, tuple[Keys, Keys, Seconds]]:
+        """The places of what cannot wait here: all items, from this batch on, of keys that have several.
+
+        With them come the key, the item and the time that wait in the slot of each.
+        """
+        slot = slots_of(keys, len(self._key))
+        new = np.flatnonzero(self._key[slot] != keys)[::-1]  # backwards: the first of those in a slot stays
+        at = slot[new]
+        self._key[at], self._item[at], self._sec[at] = keys[new], items[new], secs[new]
+        self._has_more[at] = False
+        here = self._key[slot] == keys
+        self._has_more[slot[here & (self._item[slot] != items)]] = True
+        waits = here & ~self._has_more[slot]
+        self._sec[slot[waits]] = secs[waits]
+        if not here.all():
+            driven_out = np.flatnonzero(~here)
+            _, which, count = np.unique(keys[driven_out], return_inverse=True, return_counts=True)
+            waits[driven_out[count[which] == 1]] = True  # or would, had it come in another batch
+        places = np.flatnonzero(~waits)
+        slot = slot[places]
+        return places, (self._key[slot], self._item[slot], self._sec[slot])

@@ -10,6 +10,7 @@ the time is that of the packets, or what the caller says it is.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 
@@ -21,17 +22,14 @@ WINDOW = 60
 BURST = 3
 """Sightings of a window that are told one by one, where nothing else is asked for."""
 
-MAX_WINDOWS = 50_000
-"""Sources and trails at a time; where there are more, the oldest window ends early."""
+MAX_BYTES = 8 << 20
+"""Memory that windows may take together, about; where it is more, the oldest one ends early."""
 
-MAX_SEEN = 100_000
+MAX_SEEN = 20_000
 """Sightings of one second that are remembered, so as not to be told again."""
 
 MAX_LISTED = 120
 """Ports, addresses and protocols that one line lists together; those beyond are in its count alone."""
-
-MAX_DETAILS = 200_000
-"""Ports and addresses that all windows may remember for their lines together."""
 
 
 class Throttle:
@@ -45,9 +43,9 @@ class Throttle:
         self._counts = counts
         self._burst = burst
         self._second = 0
-        self._seen: set[tuple[str, ...]] = set()
+        self._seen: set[int] = set()
         self._windows: OrderedDict[tuple[str, str], _Window] = OrderedDict()
-        self._details = 0
+        self._bytes = 0
 
     def admit(self, event: Event) -> Iterator[Event]:
         """What is to be told now that this happened: the event, a summary that is due, or nothing."""
@@ -60,15 +58,16 @@ class Throttle:
             yield from self._end(key)
             window = None
         if window is None:
-            if len(self._windows) >= MAX_WINDOWS:
-                yield from self._end(next(iter(self._windows)))
-            window = self._windows[key] = _Window(event.sec)
-        window.told += 1
-        if window.told <= self._burst:
+            window = self._windows[key] = _Window(event)
+            self._bytes += window.size
+        window.sightings += 1
+        if window.sightings <= self._burst:
             yield event
-            return
-        self._counts["summed_up"] += 1
-        self._details += window.hold(event, self._details < MAX_DETAILS)
+        else:
+            self._counts["summed_up"] += 1
+            self._bytes += window.hold(event)
+        while self._bytes > MAX_BYTES:
+            yield from self._end(next(iter(self._windows)))
 
     def due(self, now: int) -> Iterator[Event]:
         """The summaries of the windows that are over at ``now``, in seconds since the epoch."""
@@ -87,7 +86,8 @@ class Throttle:
         if event.sec != self._second or len(self._seen) >= MAX_SEEN:
             self._seen.clear()
             self._second = event.sec
-        flow = (event.src_ip, event.src_port, event.dst_ip, event.dst_port, event.proto, event.trail)
+        # Its hash of 64 bits stands for it, since a trail may be long.
+        flow = hash((event.src_ip, event.src_port, event.dst_ip, event.dst_port, event.proto, event.trail))
         if flow in self._seen:
             return True
         self._seen.add(flow)
@@ -95,42 +95,44 @@ class Throttle:
 
     def _end(self, key: tuple[str, str]) -> Iterator[Event]:
         window = self._windows.pop(key)
-        self._details -= window.details()
+        self._bytes -= window.size
         yield from window.summary(self._burst)
 
 
 class _Window:
-    """What became of the sightings of one trail from one source."""
+    """What became of the sightings of one trail from one source. ``size`` is its memory in bytes, about."""
 
-    __slots__ = ("_last", "_listed", "_start", "told")
+    __slots__ = ("_last", "_listed", "_start", "sightings", "size")
 
-    def __init__(self, start: int) -> None:
-        self.told = 0
-        self._start = start
+    def __init__(self, first: Event) -> None:
+        self.sightings = 0
+        self.size: int = _WINDOW_SIZE + sys.getsizeof(first.trail)
+        self._start = first.sec
         self._last: Event | None = None
-        self._listed: set[tuple[str, str]] = set()
+        self._listed: set[tuple[str, str]] | None = None  # most need none, and an empty set is large
 
     def covers(self, sec: int) -> bool:
         """Whether a time is in the window; the clock of several interfaces may go back a little."""
         return abs(sec - self._start) < WINDOW
 
-    def hold(self, event: Event, list_more: bool) -> int:
-        """Holds a sighting back, and says how many details it remembers more than before."""
-        before = len(self._listed)
-        if self._last is None or (list_more and before < MAX_LISTED):
+    def hold(self, event: Event) -> int:
+        """Holds a sighting back, and says how many bytes more it takes than before."""
+        before = self.size
+        if self._listed is None:
+            self._listed = set()
+            self.size += _EVENT_SIZE + sys.getsizeof(event.trail)
+        listed = len(self._listed)
+        if listed < MAX_LISTED:
             self._listed.update((field, getattr(event, field)) for field in _VARYING)
+            self.size += (len(self._listed) - listed) * _LISTED_SIZE
         self._last = event
-        return len(self._listed) - before
-
-    def details(self) -> int:
-        """How many ports, addresses and protocols it remembers."""
-        return len(self._listed)
+        return self.size - before
 
     def summary(self, burst: int) -> Iterator[Event]:
         """The event that stands for all that was held back, if anything was; one alone stands for itself."""
-        if self._last is None:
+        if self._last is None or self._listed is None:
             return
-        held = self.told - burst
+        held = self.sightings - burst
         if held == 1:
             yield self._last
             return
@@ -140,6 +142,9 @@ class _Window:
         reference = f"{self._last.reference} (+{held} sightings)"
         yield dataclasses.replace(self._last, **lists, reference=reference)
 
+
+# Bytes of a window without its trail, of a sighting that it holds, of each text that it lists; measured.
+_WINDOW_SIZE, _EVENT_SIZE, _LISTED_SIZE = 350, 750, 150
 
 _VARYING = ("src_port", "dst_ip", "dst_port", "proto")
 """What may differ between sightings of a trail from a source."""

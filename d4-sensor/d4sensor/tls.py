@@ -93,7 +93,7 @@ def traits(hello: ClientHello) -> Hashable:
     version, ciphers, extensions, _ = hello
     of = extensions.get
     contents = of(_GROUPS), of(_POINT_FORMATS), of(_SIGNATURES), of(_ALPN), of(_VERSIONS)
-    return version, ciphers, *extensions, *contents
+    return version, ciphers, tuple(extensions), contents
 
 
 def ja3(hello: ClientHello) -> str:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from d4sensor.addresses import Addresses, Network
+from d4sensor.filter import Filter
 from d4sensor.indicator import Indicator, address_text
 from d4sensor.whitelist import Whitelist
 
@@ -36,11 +37,16 @@ class Entry(NamedTuple):
 
 
 class Entries(Protocol):
-    """Trails by key: a dict, or what reads them from a compiled file."""
+    """Trails by key, where they are not a dict: what reads them from a compiled file."""
 
     @property
     def get(self) -> Callable[[str], Trail | None]:
         """The trail of a key, or None."""
+        ...
+
+    @property
+    def filter(self) -> Filter:
+        """The filter of all keys."""
         ...
 
     def __len__(self) -> int: ...
@@ -51,7 +57,7 @@ class Trails:
 
     def __init__(
         self,
-        entries: Entries,
+        entries: dict[str, Trail] | Entries,
         networks: Iterable[Network] | Addresses,
         patterns: Iterable[str] = (),
         whitelist: Iterable[str] = (),
@@ -64,12 +70,18 @@ class Trails:
         """Every address that some trail needs."""
         self.user_agents = tuple(user_agents)
         """Regular expressions for the User-Agents of HTTP that are trails themselves."""
-        self._size = len(entries)
+        self._entries = entries
         self._patterns = patterns
         self._whitelist = whitelist
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._entries)
+
+    @cached_property
+    def filter(self) -> Filter:
+        """What says of many texts at once which are no keys."""
+        entries = self._entries
+        return Filter.of(entries) if isinstance(entries, dict) else entries.filter
 
     @cached_property
     def patterns(self) -> tuple[tuple[re.Pattern[str], str], ...]:

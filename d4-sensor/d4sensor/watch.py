@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import Callable
@@ -68,6 +69,7 @@ class TrailWatch:
             log.error("not reloaded, the old trails stay: there are none in %s", paths)
             return
         self._engine.trails = loaded
+        gc.collect()  # the old ones are part of cycles, and hold their file mapped
         log.info("watching for %d trails", len(loaded))
 
     async def _compile(self) -> None:

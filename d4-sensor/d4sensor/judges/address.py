@@ -60,16 +60,15 @@ class AddressJudge:
 
     def judge(self, traffic: Traffic, counts: Counter[str]) -> Iterator[Finding]:
         """The findings of a batch."""
-        begins = beginnings(traffic)
-        at = np.flatnonzero(begins | (traffic.tcp & (traffic.flags & _RST == 0)))
+        at = np.flatnonzero(~traffic.query & ~traffic.answer)
         at = at[traffic.listed(at, self._trails.addresses)]
         if not len(at):
             return
-        for packet, flow in _flows(traffic, at[begins[at]]):
+        for packet, flow in _flows(traffic, at[beginnings(traffic)[at]]):
             verdict = of(flow, self._trails)
             if verdict:
                 yield Finding(packet, flow, verdict)
-        yield from self._under_way(traffic, at[traffic.tcp[at]])
+        yield from self._under_way(traffic, at[traffic.tcp[at] & (traffic.flags[at] & _RST == 0)])
 
     def _under_way(self, traffic: Traffic, segments: Positions) -> Iterator[Finding]:
         """The findings among connections, each judged once: by its first segment that is seen."""

@@ -49,7 +49,9 @@ class BeaconJudge:
     def judge(self, traffic: Traffic, counts: Counter[str]) -> Iterator[Finding]:
         """The findings of a batch."""
         for opened in self._openings.of(traffic):
-            yield from self._judge(traffic, self._again(opened))
+            made = self._again(opened)
+            if len(made.at):
+                yield from self._judge(traffic, made)
 
     def _judge(self, traffic: Traffic, made: Contacts) -> Iterator[Finding]:
         packets = traffic.datagrams.packet[made.at]
@@ -64,8 +66,10 @@ class BeaconJudge:
     def _again(self, opened: Contacts) -> Contacts:
         """The contacts with services on the Internet that a host had before; most it has once."""
         # A source on the Internet is somebody who watches over one of our services.
-        ours = (opened.local_src | opened.is_six()) & ~opened.local_dst & _CLOCKLESS[opened.dst_port]
+        ours = (opened.local_src | opened.is_six()) & ~opened.local_dst & _CLOCKLESS.take(opened.dst_port)
         opened = opened.where(ours)
+        if not len(opened.at):
+            return opened
         services = opened.service()
         return opened.where(~self._met.fresh(services, opened.sec) | repeated(services))
 

@@ -1,29 +1,37 @@
-"""DNS: what queries ask for, listed name servers that they are sent to, and what is answered."""
+"""DNS: what queries ask for, listed name servers that they are sent to, and what is answered.
+
+Most names were asked for a moment ago, or are such as no trail holds: none of these becomes a Python object.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
+
 from d4sensor import dns
 from d4sensor import flow as flows
 from d4sensor.dns import PTR, DnsError, Question
 from d4sensor.flow import Flow
-from d4sensor.judges import Finding, Verdict, address, dns_messages, dns_patterns, dns_questions
+from d4sensor.headers import Positions
+from d4sensor.judges import Finding, Verdict, address, dns_messages, dns_questions, dns_rows, dns_suspects
 from d4sensor.judges.dns_answers import AnswerJudge
 from d4sensor.judges.dns_exhaustion import DnsExhaustion
+from d4sensor.judges.dns_memory import Memory
 from d4sensor.judges.dns_messages import Messages
 from d4sensor.judges.dns_names import is_judged, of
 from d4sensor.judges.dns_nxdomain import NoSuchDomain
+from d4sensor.judges.dns_rows import Names, texts
 from d4sensor.sieve import Traffic
 from d4sensor.trails import Trails
 
 CACHE = 50_000
-"""Questions, besides those of one batch, whose verdict is remembered; names repeat more than they change."""
+"""Names, besides those of one batch, whose verdict is remembered where they had to be looked at."""
 
 
 class DnsJudge:
-    """Judges DNS messages, over UDP and TCP, and remembers its verdicts on questions."""
+    """Judges DNS messages, over UDP and TCP, and remembers its verdicts on names."""
 
     def __init__(
         self,
@@ -37,13 +45,16 @@ class DnsJudge:
         self._exhaustion = exhaustion
         self._disabled = disabled
         self._answers = AnswerJudge(trails, no_such_domain, disabled)
-        self._known: dict[bytes, Verdict | None] = {}
+        self._memory = Memory()
+        self._known: dict[str, Verdict | None] = {}
 
     def judge(self, traffic: Traffic, counts: Counter[str]) -> Iterator[Finding]:
         """The findings among DNS messages; queries are counted in ``dns_queries``.
 
         Those whose question is none are counted in ``dns_malformed``.
         """
+        if len(self._known) >= CACHE:
+            self._known.clear()
         queries, answers = dns_messages.find(traffic)
         counts["dns_queries"] += len(queries.place)
         yield from self._queries(traffic, queries, counts)
@@ -51,64 +62,64 @@ class DnsJudge:
 
     def _queries(self, traffic: Traffic, queries: Messages, counts: Counter[str]) -> Iterator[Finding]:
         data, place = traffic.data, queries.place
-        datagrams = traffic.datagrams.where(place)
-        seconds = traffic.meta[datagrams.packet, 0].tolist()
-        packet, ip, protocol, transport, _ = (column.tolist() for column in datagrams)
         # Elsewhere than on UDP port 53 a listed server is the business of another judge.
-        may_be_listed = traffic.query[place] & traffic.listed(place, self._trails.addresses)
-        found = dns_questions.find(traffic.window, queries)
-        questions = [data[a:b] for a, b in zip(found.start.tolist(), found.end.tolist(), strict=True)]
-        new = self._learn(dict(zip(questions, found.labels.tolist(), strict=True)))
-        known, exhausted = self._known, self._exhaustion.of
-        for n, (question, listed) in enumerate(zip(questions, may_be_listed.tolist(), strict=True)):
-            if question:
-                verdict = known[question]
-                if question in new:
-                    verdict = exhausted(new.pop(question), seconds[n], self._trails) or verdict
-                if verdict is None and not listed:
-                    continue
-                verdicts = [verdict] if verdict else []
+        listed = traffic.query[place] & traffic.listed(place, self._trails.addresses)
+        seconds = traffic.meta[traffic.datagrams.packet[place], 0].astype(np.intp)
+        unread, names = dns_questions.find(traffic.window, queries)
+        asked = np.flatnonzero(names.labels > 1)
+        shown = self._shown(names.where(asked), asked, seconds[asked])
+        chosen = listed | unread
+        chosen[list(shown)] = True
+        few = np.flatnonzero(chosen)
+        headers = zip(*(column.tolist() for column in traffic.datagrams.where(place[few])), strict=True)
+        for n, (packet, ip, protocol, transport, _) in zip(few.tolist(), headers, strict=True):
+            message = data[queries.start[n] : queries.end[n]]
+            if unread[n]:
+                verdicts = self._read(message, int(seconds[n]), counts)
             else:
-                verdicts = self._read(data[queries.start[n] : queries.end[n]], seconds[n], counts)
-            flow = flows.read(data, ip[n], protocol[n], transport[n])
-            if listed:
-                server = _server(flow, data[queries.start[n] : queries.end[n]], self._trails)
-                if server:
-                    yield Finding(packet[n], flow, server)
-            for verdict in verdicts:
-                yield Finding(packet[n], flow, verdict)
+                verdicts = [shown[n]] if n in shown else []
+            if not (verdicts or listed[n]):
+                continue
+            flow = flows.read(data, ip, protocol, transport)
+            server = _server(flow, message, self._trails) if listed[n] else None
+            for verdict in filter(None, (server, *verdicts)):
+                yield Finding(packet, flow, verdict)
 
-    def _learn(self, questions: dict[bytes, int]) -> dict[bytes, str]:
-        """Learns the trails' verdicts on questions, given how many labels each has.
+    def _shown(self, names: Names, places: Positions, seconds: Positions) -> dict[int, Verdict]:
+        """What names show that were asked for in these seconds, by their places among the queries."""
+        keys = names.keys()
+        new, suspect = self._memory.of(keys)
+        fresh = np.flatnonzero(new)
+        fresh = fresh[dns_rows.of_hosts(names.where(fresh))]
+        hosts = names.where(fresh)
+        suffixes = dns_rows.suffixes(hosts)
+        suspect[fresh] = dns_suspects.find(hosts, suffixes, self._trails)
+        few = np.flatnonzero(suspect)
+        shown = {}
+        for n, name in zip(few.tolist(), texts(names.rows[few]), strict=True):
+            verdict = self._verdict(name)
+            suspect[n] = verdict is not None
+            if verdict:
+                shown[int(places[n])] = verdict
+        self._memory.note(keys[new], suspect[new])
+        for n, verdict in self._exhaustion.among(hosts, suffixes, seconds[fresh], self._trails):
+            shown[int(places[fresh[n]])] = verdict
+        return shown
 
-        The names of those that were not known, and that a trail could hold.
-        """
-        known = self._known
-        if len(known) >= CACHE:
-            known.clear()
-        names = {
-            question: name
-            for question, labels in questions.items()
-            if question not in known and (name := dns_questions.name(question, labels)) and is_judged(name)
-        }
-        patterns = dns_patterns.possible(names.values(), self._trails)
-        for question in questions:
-            known.setdefault(question, None)
-        for question, name in names.items():
-            known[question] = of(name, self._trails, self._disabled, patterns)
-        return names
+    def _verdict(self, name: str) -> Verdict | None:
+        """The verdict on a name by the trails."""
+        if name not in self._known:
+            self._known[name] = of(name, self._trails, self._disabled) if is_judged(name) else None
+        return self._known[name]
 
     def _read(self, message: bytes, second: int, counts: Counter[str]) -> list[Verdict]:
-        """The verdicts on a message whose questions are not one and plain."""
+        """The verdicts on a message whose questions are not one, plain and short."""
         try:
             names = filter(None, map(_judged, dns.questions(message)))
         except DnsError:
             counts["dns_malformed"] += 1
             return []
-        trails = self._trails
-        verdicts = (
-            self._exhaustion.of(name, second, trails) or of(name, trails, self._disabled) for name in names
-        )
+        verdicts = (self._exhaustion.of(name, second, self._trails) or self._verdict(name) for name in names)
         return [verdict for verdict in verdicts if verdict]
 
 

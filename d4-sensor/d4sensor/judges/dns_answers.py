@@ -92,9 +92,10 @@ def _may_be_listed(window: Window, answers: Messages, addresses: Addresses) -> M
     names of records are no pointers.
     """
     end, count = answers.end, window.u16(answers.start + 6)
-    zero = window.rows(answers.start + HEADER, _NAME) == 0
-    may: Mask = ~zero.any(axis=1)
-    at = answers.start + HEADER + zero.argmax(axis=1) + 1 + 4
+    names = window.rows(answers.start + HEADER, _NAME)
+    size = (names == 0).argmax(axis=1)
+    may: Mask = (size == 0) & (names[:, 0] != 0)
+    at = answers.start + HEADER + size + 1 + 4
     rest = np.flatnonzero(~may)
     for number in range(_RECORDS):
         rest = rest[(count[rest] > number) & (at[rest] + _FIXED <= end[rest])]

@@ -80,7 +80,8 @@ def _elsewhere(traffic: Traffic) -> Messages:
 def _other_datagrams(traffic: Traffic) -> Messages:
     """Datagrams that have one question, if they are messages; port 53 is not among them."""
     head = traffic.head
-    single = np.flatnonzero(traffic.udp & (word(head, 12) == 1))
+    others = traffic.udp & ~(traffic.query | traffic.answer)
+    single = np.flatnonzero(others & (word(head, 12) == 1))
     single = single[traffic.datagrams.end[single] - traffic.payload[single] >= SHORTEST]
     ports = head[single, :4].view(">u2")
     return _datagrams(traffic, single[(ports != DNS_PORT).all(axis=1)])
@@ -88,9 +89,11 @@ def _other_datagrams(traffic: Traffic) -> Messages:
 
 def _segments(traffic: Traffic) -> Messages:
     """Segments that begin with the length of the rest (RFC 1035, 4.2.2), or on port 53 of some of it."""
-    size = traffic.datagrams.end - traffic.payload - 2
-    place = np.flatnonzero(traffic.tcp & (size >= SHORTEST))
-    start, size = traffic.payload[place] + 2, size[place]
+    place = traffic.segments
+    start = traffic.payload[place] + 2
+    size = traffic.datagrams.end[place] - start
+    enough = size >= SHORTEST
+    place, start, size = place[enough], start[enough], size[enough]
     length = traffic.window.u16(start - 2).astype(np.intp)
     partial = np.flatnonzero((length >= SHORTEST) & (length < size))
     ports = traffic.head[place[partial], :4].view(">u2")

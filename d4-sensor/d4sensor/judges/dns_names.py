@@ -6,11 +6,13 @@ import re
 
 from d4sensor import heuristics
 from d4sensor.judges import Verdict, dns_patterns
-from d4sensor.judges.dns_patterns import Search
 from d4sensor.trails import Trail, Trails
 
 LONG_LABEL = 24
 """Characters of a first label that are not yet long (Maltrail's SUSPICIOUS_DOMAIN_LENGTH_THRESHOLD)."""
+
+GATEWAYS = (".onion.", ".ip-adress.com")
+"""What names have that stand for another: somewhere within, and at the end."""
 
 MAX_TEXT = 1000
 """Characters of a trail's text in an event, which must fit into one datagram."""
@@ -20,11 +22,8 @@ def of(
     name: str,
     trails: Trails,
     disabled: frozenset[str] = frozenset(),
-    patterns: list[Search] | None = None,
 ) -> Verdict | None:
     """The verdict on a name, which is_judged; ``disabled`` holds names of heuristics.
-
-    ``patterns`` are those that may be found in it, if that is known already.
 
     The name that a gateway stands before is looked up first, then the name itself and its parents; then
     come the form of the name and the trails that are patterns.
@@ -32,8 +31,8 @@ def of(
     verdict = _before_gateway(name, trails) or _listed(name, trails)
     if verdict is None and name.find(".") > LONG_LABEL and "long_domain" not in disabled:
         verdict = _long(name)
-    if verdict is None and patterns != []:
-        verdict = dns_patterns.of(name, patterns or dns_patterns.searches(trails), trails)
+    if verdict is None:
+        verdict = dns_patterns.of(name, trails)
     if verdict is None or name.replace(".", "").isdigit() or trails.whitelisted(name):
         return None
     return verdict
@@ -74,15 +73,15 @@ _LOCAL = (
 ) + ("lan", "local", "localdomain", "localnet", "test", "url", "workgroup")
 _NAME = re.compile(rf"[a-z0-9._-]*\.(?!(?:{'|'.join(_LOCAL)})\Z)[a-z0-9-]+")
 _NAME_SERVER = re.compile(r"(?:[rd]?ns|nf|mx|nic)\d*\.")
-_GATEWAY = ".ip-adress.com"
 
 
 def _before_gateway(name: str, trails: Trails) -> Verdict | None:
     """The verdict on what is looked up at ip-adress.com, or reached through a gateway to onion services."""
-    if ".onion." in name:
-        key = name.partition(".onion.")[0] + ".onion"
-    elif name.endswith(_GATEWAY):
-        key = name.removesuffix(_GATEWAY)
+    onion, looked_up = GATEWAYS
+    if onion in name:
+        key = name.partition(onion)[0] + ".onion"
+    elif name.endswith(looked_up):
+        key = name.removesuffix(looked_up)
     else:
         return None
     trail = trails.get(key)

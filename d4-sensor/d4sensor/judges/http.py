@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
+from zlib import crc32
 
 import numpy as np
 
@@ -59,6 +61,7 @@ class HttpJudge:
         off = disabled if check_missing_host else disabled | {"missing_host"}
         self._first = [(rule, stops) for name, rule, stops in first if name not in off]
         self._last = [rule for name, rule in RULES.items() if name not in off]
+        self._rules = [*(rule for rule, _ in self._first), *self._last]
         self._forwarded = "forwarded_for" not in off
 
     def judge(self, traffic: Traffic, counts: Counter[str]) -> Iterator[Finding]:
@@ -67,18 +70,33 @@ class HttpJudge:
         Counts ``http_requests``, and in ``http_malformed`` segments that begin like one but are none.
         """
         rows = np.array([head.row for head in traffic.requests], dtype=np.intp)
+        if not len(rows) and not traffic.unfinished:
+            return
         listed = traffic.listed(rows, self._trails.addresses).tolist() + [True] * len(traffic.unfinished)
-        heads = (*traffic.requests, *traffic.unfinished)
-        for (_, packet, headers, data), named in zip(heads, listed, strict=True):
+        sent = []
+        for head, named in zip((*traffic.requests, *traffic.unfinished), listed, strict=True):
             try:
-                request = http.parse(data)
+                request = http.parse(head.data)
             except http.HttpError:
                 counts["http_malformed"] += 1
                 continue
-            counts["http_requests"] += 1
-            flow = flows.read(*headers)
-            for seen, verdict in self._verdicts(request, flow, named):
-                yield Finding(packet, seen, verdict._replace(text=verdict.text[:MAX_TEXT]))
+            sent.append((head, named, http_requests.asked(request, _UNREAD)))
+        counts["http_requests"] += len(sent)
+        suspects = suspected((asked for _, _, asked in sent), self._trails)
+        for n, (head, named, asked) in enumerate(sent):
+            if not named and n not in suspects and self._is_ordinary(asked):
+                continue
+            flow = flows.read(*head.headers)
+            for seen, verdict in self._verdicts(asked.request, flow, named):
+                yield Finding(head.packet, seen, verdict._replace(text=verdict.text[:MAX_TEXT]))
+
+    def _is_ordinary(self, asked: Asked) -> bool:
+        """Whether a request shows nothing, wherever it was sent, but for trails of addresses and URLs.
+
+        Nearly all are so, and their flows are never read: a server only excuses a request, or stands for the
+        host that it does not name.
+        """
+        return asked.name != _UNREAD and not any(rule(asked) for rule in self._rules)
 
     def _verdicts(self, request: http.Request, flow: Flow, listed: bool) -> Iterator[tuple[Flow, Verdict]]:
         """The verdicts on a request in the order of the rules, each with its flow.
@@ -136,6 +154,26 @@ class HttpJudge:
         return verdict
 
 
+# In place of a server's address that was not read: one that excuses nothing.
+_UNREAD = "::"
+
+
+def suspected(requests: Iterable[Asked], trails: Trails) -> set[int]:
+    """The places of those among many requests on which ``of`` has a verdict."""
+    keys: list[str] = []
+    ends: list[int] = []
+    for asked in requests:
+        site = without_www(asked.host)
+        forms = forms_of(single_slashes(asked.path), asked.request.body.decode("latin-1"))
+        keys += forms
+        keys += [site + form for form in forms]
+        keys.append(site + "/")
+        ends.append(len(keys))
+    sums = np.array([crc32(key.encode()) for key in keys], dtype=np.uint32)
+    possible = np.flatnonzero(trails.filter.may_hold(sums)).tolist()
+    return {bisect(ends, n) for n in possible if trails.get(keys[n])}
+
+
 def of(asked: Asked, trails: Trails) -> Verdict | None:
     """Row 8: the verdict of URL trails on what is asked for. It stops."""
     request, host, path = asked[:3]
@@ -165,7 +203,7 @@ def forms_of(path: str, body: str) -> list[str]:
     bare = bare.rstrip("/")
     forms = [path.rstrip("/")]
     if query:
-        valueless = _VALUE.sub(r"\1", path)
+        valueless = "".join(_VALUE.split(path))
         forms += (bare, path[: path.find("=") + 1], valueless)
         if valueless.count("/") > 1:
             forms.append("/" + valueless.rpartition("/")[2])
@@ -177,7 +215,8 @@ def forms_of(path: str, body: str) -> list[str]:
     return [form for form in dict.fromkeys(forms) if form]
 
 
-_VALUE = re.compile(r"(?<!\w)(\w+=)[^&=]+")
+# A value, behind the end of its parameter's name.
+_VALUE = re.compile(r"(\w=)[^&=]+")
 
 
 def _marked(url: str, key: str) -> str:

@@ -33,13 +33,18 @@ class HttpResponseJudge:
         """
         chosen, data = responses(traffic), traffic.data
         counts["http_responses"] += len(chosen)
-        columns = (column.tolist() for column in traffic.datagrams.where(chosen))
-        payloads = traffic.payload[chosen].tolist()
-        for (packet, ip, protocol, transport, end), payload in zip(
-            zip(*columns, strict=True), payloads, strict=True
+        starts = traffic.payload[chosen]
+        ends = np.minimum(traffic.datagrams.end[chosen], starts + MAX_JUDGED)
+        segments = [data[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        words = _words_in(segments)
+        if not words:
+            return
+        headers = (column.tolist() for column in traffic.datagrams.where(chosen))
+        for segment, (packet, ip, protocol, transport, _) in zip(
+            segments, zip(*headers, strict=True), strict=True
         ):
-            segment = data[payload : min(end, payload + MAX_JUDGED)]
-            if not _is_suspect(segment.lower()):
+            lower = segment.lower()
+            if not any(word in lower for word in words):
                 continue
             try:
                 response = http.parse_response(segment)
@@ -55,32 +60,27 @@ class HttpResponseJudge:
 def responses(traffic: Traffic) -> Positions:
     """Which segments begin as an HTTP response does."""
     window, payload = traffic.window, traffic.payload
-    some = np.flatnonzero(traffic.tcp & (payload + _SHORTEST_RESPONSE <= traffic.datagrams.end))
+    some = traffic.segments
     some = some[window.u8(payload[some]) == ord("H")]
+    some = some[payload[some] + _SHORTEST_RESPONSE <= traffic.datagrams.end[some]]
     first = window.rows(payload[some], 8).view(np.uint64)[:, 0]
     chosen: Positions = some[(first & _HTTP_MASK) == _HTTP]
     return chosen
 
 
-def _is_suspect(start: bytes) -> bool:
-    """Whether the start of a response, in lower case, has a word that some rule cannot do without."""
-    return (
-        _may_name_sinkhole(start)
-        or b"seiz" in start
-        or b"/x-" in start
-        or b"/hta" in start
-        or b"/vnd.ms-htmlhelp" in start
-    )
+def _words_in(segments: list[bytes]) -> list[bytes]:
+    """Which of the words, one of which every rule needs, are in one of many segments at least.
 
-
-def _may_name_sinkhole(start: bytes) -> bool:
-    """The same for sinkholes alone, whose expression is a slow one."""
-    return b"sink" in start or b"zinkhole" in start or b"snkz=" in start or b"bots party" in start
+    To look for a word in all of them at once takes half the time, and nearly always none is there.
+    """
+    together = b"\n".join(segments).lower()
+    return [word for word in _WORDS if word in together]
 
 
 def sinkhole(response: http.Response) -> Verdict | None:
     """Row "sinkhole response": a field or a sentence by which operators of sinkholes name themselves."""
-    if not _may_name_sinkhole(response.segment.lower()):
+    segment = response.segment.lower()
+    if not any(word in segment for word in _SINKHOLE_WORDS):
         return None
     match = _SINKHOLE.search(response.segment)
     return _verdict(match[0].decode("latin-1").strip(), "sinkhole response (malware)") if match else None
@@ -111,6 +111,11 @@ RULES: dict[str, Rule] = {
 _SHORTEST_RESPONSE = len(b"HTTP/1.1 200\r\n")
 _HTTP, _HTTP_MASK = np.frombuffer(b"HTTP/\0\0\0" + b"\xff" * 5 + bytes(3), dtype=np.uint64)
 
+# In lower case; what a rule looks for has one of them.
+_SINKHOLE_WORDS = (b"sink", b"zinkhole", b"snkz=", b"bots party")
+_WORDS = (*_SINKHOLE_WORDS, b"seiz", b"/x-", b"/hta", b"/vnd.ms-htmlhelp")
+
+# It is slow, so its words are looked for first.
 _SINKHOLE = re.compile(
     rb"^x-[sz]inkholed?(?:-domain)?:"
     rb"|^server: ?(?:malware-?)?sinkhole"

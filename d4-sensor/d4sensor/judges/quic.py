@@ -99,7 +99,7 @@ def initials(traffic: Traffic) -> Positions:
     rows = np.flatnonzero(traffic.udp & (size >= quic.MIN_DATAGRAM))
     if not len(rows):
         return rows
-    head = traffic.head[rows]
+    head = traffic.head.take(rows, axis=0)
     version = head[:, 9:13].astype(np.uint32) @ _PLACES
     kind = head[:, 8] & 0xF0
     first = ((version == quic.V1) & (kind == 0xC0)) | ((version == quic.V2) & (kind == 0xD0))

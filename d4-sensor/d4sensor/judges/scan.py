@@ -6,6 +6,7 @@ a key, such as source and destination, the different items that it was seen with
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -52,27 +53,29 @@ class ScanJudge:
         """The findings of a batch."""
         connections, datagrams = self._openings.of(traffic)
         if "port_scanning" not in self._disabled:
-            told = partial(_source, "potential port scanning")
-            for probes in connections, contacts.of(traffic, _stealthy(traffic)):
-                scans = self._ports.over(probes.pair(), probes.dst_port.astype(np.uint64), probes.sec)
-                yield from self._findings(traffic, probes.at, scans, told)
+            probes = _with_stealthy(traffic, connections)
+            yield from self._port_scans(traffic, self._ports, probes, "potential port scanning")
         if "udp_scanning" not in self._disabled:
-            told = partial(_source, "potential udp scanning")
-            scans = self._udp_ports.over(
-                datagrams.pair(), datagrams.dst_port.astype(np.uint64), datagrams.sec
-            )
-            yield from self._findings(traffic, datagrams.at, scans, told)
+            yield from self._port_scans(traffic, self._udp_ports, datagrams, "potential udp scanning")
         if "infection" not in self._disabled:
             yield from self._infections(traffic, connections)
         if "web_scanning" not in self._disabled:
             yield from self._web_scans(traffic)
+
+    def _port_scans(self, traffic: Traffic, ports: Spread, probes: Contacts, info: str) -> Iterator[Finding]:
+        """What tries many ports of a host."""
+        if len(probes.at):
+            scans = ports.over(probes.pair(), probes.dst_port.astype(np.uint64), probes.sec)
+            yield from self._findings(traffic, probes.at, scans, partial(_source, info))
 
     def _infections(self, traffic: Traffic, opened: Contacts) -> Iterator[Finding]:
         """What tries one of the ports of worms at many hosts, from an address of this network.
 
         Of IPv4 addresses those that are private; of IPv6 addresses nobody can tell.
         """
-        opened = opened.where(_INFECTED[opened.dst_port] & (opened.local_src | opened.is_six()))
+        opened = opened.where(_INFECTED.take(opened.dst_port) & (opened.local_src | opened.is_six()))
+        if not len(opened.at):
+            return
         scans = self._hosts.over(opened.from_port(), opened.dst, opened.sec)
         yield from self._findings(traffic, opened.at, scans, _port)
 
@@ -110,24 +113,29 @@ def _paths(flow: Flow) -> Verdict:
     return Verdict("PATH", "*", heuristics.trail("potential web scanning"))
 
 
-# By the six flags that are not ECN's (RFC 9293, 3.1): none, FIN, and FIN with PSH and URG.
-_STEALTHY = np.zeros(256, dtype=bool)
-_STEALTHY[[flags | ecn for flags in (0x00, 0x01, 0x29) for ecn in (0x00, 0x40, 0x80, 0xC0)]] = True
-
 _INFECTED = np.zeros(1 << 16, dtype=bool)
 _INFECTED[list(INFECTED_PORTS)] = True
 
 
-def _stealthy(traffic: Traffic) -> Positions:
-    """Which segments have flags that no connection has, and that get past some filters."""
-    return np.flatnonzero(traffic.tcp & _STEALTHY[traffic.flags])
+def _with_stealthy(traffic: Traffic, connections: Contacts) -> Contacts:
+    """Connections being opened, and segments with flags that none has, and that get past some filters.
+
+    Of the six flags that are not ECN's (RFC 9293, 3.1): none, FIN, and FIN with PSH and URG.
+    """
+    flags = traffic.flags & 0x3F
+    stealthy = np.flatnonzero(traffic.tcp & ((flags <= 0x01) | (flags == 0x29)))
+    if not len(stealthy):
+        return connections
+    return contacts.of(traffic, np.union1d(connections.at, stealthy))
 
 
 def _place(request: bytes) -> bytes:
     """The first segment of the path that is asked for; a proxy is asked for none."""
-    target = request[:_LINE].partition(b" ")[2].partition(b" ")[0]
-    return target.partition(b"?")[0].split(b"/", 2)[1] if target.startswith(b"/") else b""
+    found = _PLACE.match(request, 0, _LINE)
+    return found[1] if found else b""
 
+
+_PLACE = re.compile(rb"[^ ]* /([^/? ]*)")
 
 _LINE = 512
 """Bytes at the beginning of a request in which the first segment of its path must be."""

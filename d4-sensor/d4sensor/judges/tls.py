@@ -65,25 +65,35 @@ class ClientJudge:
 
     def of(self, hello: ClientHello) -> list[Verdict]:
         """The verdicts on the server's name and on the fingerprints of the client."""
-        name, client = hello.server_name, tls.traits(hello)
-        if name not in self._names:
-            if len(self._names) >= NAMES:
-                self._names.clear()
-            judged = dns_names.is_judged(name)
-            self._names[name] = dns_names.of(name, self._trails, self._disabled) if judged else None
-        if client not in self._clients:
-            if len(self._clients) >= CLIENTS:
-                self._clients.clear()
-            self._clients[client] = self._by_fingerprint(hello)
-        named = self._names[name]
-        return [named, *self._clients[client]] if named else self._clients[client]
+        try:
+            named = self._names[hello.server_name]
+        except KeyError:
+            named = self._by_name(hello.server_name)
+        client = tls.traits(hello)
+        try:
+            known = self._clients[client]
+        except KeyError:
+            known = self._by_fingerprint(hello, client)
+        return [named, *known] if named else known
 
-    def _by_fingerprint(self, hello: ClientHello) -> list[Verdict]:
+    def _by_name(self, name: str) -> Verdict | None:
+        verdict = None
+        if dns_names.is_judged(name):
+            verdict = dns_names.of(name, self._trails, self._disabled)
+        if len(self._names) >= NAMES:
+            self._names.clear()
+        self._names[name] = verdict
+        return verdict
+
+    def _by_fingerprint(self, hello: ClientHello, client: Hashable) -> list[Verdict]:
         fingerprints = {"JA4": tls.ja4(hello, self._transport)}
         if self._transport == "t":
             fingerprints["JA3"] = tls.ja3(hello)
         verdicts = (_listed(kind, key, self._trails) for kind, key in fingerprints.items())
-        return [verdict for verdict in verdicts if verdict]
+        if len(self._clients) >= CLIENTS:
+            self._clients.clear()
+        found = self._clients[client] = [verdict for verdict in verdicts if verdict]
+        return found
 
 
 def _listed(kind: str, key: str, trails: Trails) -> Verdict | None:

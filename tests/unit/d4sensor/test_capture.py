@@ -210,6 +210,19 @@ def test_cut_file_yields_its_whole_packets_and_then_the_error(
         assert ("truncated" in error) == (size not in ends)
 
 
+def test_long_packets_make_small_batches(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "BATCH", 100)
+    monkeypatch.setattr(capture, "BATCH_BYTES", capture.LONGEST)
+    frames.write_pcap(file, ((n, bytes(10 if n < 300 else 60_000)) for n in range(600)))
+    source = capture.open_file(str(file))
+    sizes = []
+    while (batch := source.read()) is not None:
+        sizes.append(len(batch.meta))
+    assert sizes[:5] == [1, 100, 100, 100, 100], "the first before anybody knows how long packets are"
+    assert set(sizes[5:-1]) == {4}
+    assert sum(sizes) == 600
+
+
 @pytest.mark.parametrize("content", [b"", CONTENT[:10], b"\x7fELF" + bytes(100)])
 def test_what_is_no_capture_file(file: Path, content: bytes) -> None:
     file.write_bytes(content)

@@ -6,6 +6,7 @@ import struct
 from collections import Counter
 
 import frames
+import numpy as np
 import pytest
 from frames import QINQ, VLAN
 from hypothesis import given
@@ -28,10 +29,25 @@ def found(*packets: bytes, link: int = 1) -> tuple[list[tuple[int, bytes]], dict
     return [(int(p), given.data[start:end]) for p, start, end in spans], dict(+counts)
 
 
+def test_window_goes_on_with_zeros_behind_the_end() -> None:
+    window, last = Window(b"abc"), np.array([2])
+    assert window.u8(last).tolist() == [ord("c")]
+    assert window.u16(last).tolist() == [ord("c") << 8]
+    assert window.rows(last, 20).tobytes() == b"c" + bytes(19)
+    with pytest.raises(IndexError):
+        window.u8(np.array([1000]))
+
+
 @pytest.mark.parametrize("packet", [IPV4, IPV6])
 @pytest.mark.parametrize("vlans", [[], [(VLAN, 5)], [(QINQ, 5), (VLAN, 6)], [(VLAN, 5)] * MAX_SHIMS])
 def test_ethernet_with_tags(packet: bytes, vlans: list[tuple[int, int]]) -> None:
     assert found(frames.frame(packet, vlans)) == ([(17, UDP)], {})
+
+
+def test_packets_keep_their_order() -> None:
+    packets = [frames.frame(packet) for packet in (IPV6, IPV4, IPV6, IPV4)]
+    given = batch(*packets, frames.arp("10.0.0.1", "10.0.0.2"), packets[0])
+    assert find(given, Window(given.data), Counter()).packet.tolist() == [0, 1, 2, 3, 5]
 
 
 def test_tags_and_labels_beyond_the_last_are_not_looked_behind() -> None:

@@ -142,5 +142,15 @@ def test_transport_headers_that_are_not_whole() -> None:
     assert traffic.datagrams.packet.tolist() == [4]
 
 
+def test_segments_are_those_of_tcp_with_data() -> None:
+    traffic, _ = sieved(
+        frames.tcp("10.0.0.1", 1, "10.0.0.2", 2, flags=ACK),
+        frames.udp("10.0.0.1", 1, "10.0.0.2", 2, b"data"),
+        frames.tcp("10.0.0.1", 1, "10.0.0.2", 2, b"x"),
+        frames.tcp("2001:db8::1", 1, "2001:db8::2", 2, b"data"),
+    )
+    assert traffic.segments.tolist() == [2, 3]
+
+
 def test_no_packets() -> None:
     assert kept() == ([], [], [])

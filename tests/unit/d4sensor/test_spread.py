@@ -7,6 +7,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from d4sensor import spread as spreads
 from d4sensor.spread import Bound, Spread
@@ -47,6 +49,44 @@ def test_longer_bound() -> None:
     assert over(spread, *((1, n, n * 50) for n in range(11))) == [500]
     assert over(spread, *((2, n, n * 61) for n in range(1000))) == []
     assert len(spread) <= 11
+
+
+def told_one_by_one(bounds: list[Bound], seen: list[tuple[int, int, int]]) -> list[int]:
+    """The same by everything that was ever seen."""
+    found: list[int] = []
+    latest: dict[int, dict[int, int]] = {}
+    quiet: dict[int, int] = {}
+    for key, item, sec in seen:
+        items = latest.setdefault(key, {})
+        items[item] = sec
+        if any(sum(sec - when < bound.seconds for when in items.values()) > bound.most for bound in bounds):
+            items.clear()
+            if sec >= quiet.get(key, 0):
+                found.append(sec)
+                quiet[key] = sec + bounds[0].seconds
+    return found
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.integers(1, 6), st.sampled_from((0, 0, 0, 1, 7, 31)))),
+    st.integers(1, 50),
+)
+def test_batches_make_no_difference(steps: list[tuple[int, int, int]], batch: int) -> None:
+    now, seen = 0, []
+    for key, item, pause in steps:
+        now += pause
+        seen.append((key, item, now))
+    bounds = [Bound(30, 2), Bound(300, 4)]
+    assert over(Spread(*bounds), *seen, batch=batch) == told_one_by_one(bounds, seen)
+
+
+def test_keys_that_share_a_slot_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those only the first can wait; a scan is not missed for that."""
+    monkeypatch.setattr(spreads, "SLOTS", 1)
+    both = [(key, item, item) for item in range(4) for key in (1, 2)]
+    spread = Spread(Bound(30, 3))
+    assert over(spread, (3, 9, 0), *both, (4, 9, 0), batch=20) == [3, 3]
+    assert set(spread._seen) == {1, 2}, "what has one item is not remembered by itself"
 
 
 def test_first_item_whose_slot_another_takes_counts_once_more(monkeypatch: pytest.MonkeyPatch) -> None:

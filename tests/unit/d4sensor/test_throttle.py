@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from hypothesis import given
@@ -105,11 +105,11 @@ def test_clock_that_goes_back_ends_a_window(throttle: Throttle) -> None:
 
 
 def test_oldest_window_makes_room_and_is_told(throttle: Throttle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttles, "MAX_WINDOWS", 10)
+    monkeypatch.setattr(throttles, "MAX_BYTES", 5000)
     admitted(throttle, [event(0, n, src="10.9.9.9") for n in range(5)])
     told = admitted(throttle, [event(0, src=f"10.0.0.{n}") for n in range(50)])
     assert [each.reference for each in told if each.src_ip == "10.9.9.9"] == ["(static) (+2 sightings)"]
-    assert len(throttle._windows) == 10
+    assert len(throttle._windows) < 15
 
 
 def test_line_that_sums_up_many_fits_and_can_be_parsed(throttle: Throttle) -> None:
@@ -135,20 +135,43 @@ def test_nothing_is_lost(sightings: list[tuple[int, int, str]]) -> None:
     assert number + counts["repeats"] == len(sightings)
 
 
-def test_memory_under_a_flood_is_bounded(throttle: Throttle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenth of the bounds, and twice as many sources, each seen often enough to be summed up."""
-    monkeypatch.setattr(throttles, "MAX_WINDOWS", throttles.MAX_WINDOWS // 10)
-    monkeypatch.setattr(throttles, "MAX_DETAILS", throttles.MAX_DETAILS // 10)
+def sources() -> Iterator[Event]:
+    """Many sources, each seen once."""
+    return (event(0, 1000, src=f"2001:db8::{n:x}") for n in range(20_000))
+
+
+def busy_sources() -> Iterator[Event]:
+    """Many sources, each of them summed up."""
+    return (event(0, 1000 + p, src=f"2001:db8::{n:x}") for n in range(4000) for p in range(6))
+
+
+def destinations() -> Iterator[Event]:
+    """Sources that make lines as long as can be."""
+    places = ((n, p) for n in range(400) for p in range(100))
+    return (event(0, 1000 + p, f"2001:db8::{p:x}", f"2001:db8::{n:x}") for n, p in places)
+
+
+def long_trails() -> Iterator[Event]:
+    """Trails of which each is as long as an event may be."""
+    return (event(0, 1000 + p, trail=f"{n}{'x' * 8000}") for n in range(1000) for p in range(5))
+
+
+@pytest.mark.parametrize("flood", [sources, busy_sources, destinations, long_trails])
+def test_memory_under_a_flood_is_bounded(
+    flood: Callable[[], Iterator[Event]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarter of the bounds; without them each flood takes more than twice as much."""
+    monkeypatch.setattr(throttles, "MAX_BYTES", throttles.MAX_BYTES // 4)
+    monkeypatch.setattr(throttles, "MAX_SEEN", throttles.MAX_SEEN // 4)
+    throttle = Throttle(Counter())
     tracemalloc.start()
-    for n in range(2 * throttles.MAX_WINDOWS):
-        src = f"10.0.{n >> 8}.{n & 255}"
-        admitted(throttle, [event(n // 500, p, f"203.0.{p}.{n & 255}", src) for p in range(6)])
+    for each in flood():
+        for _ in throttle.admit(each):
+            pass
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(throttle._windows) == throttles.MAX_WINDOWS
-    assert throttle._details <= throttles.MAX_DETAILS + 4 * throttles.MAX_WINDOWS
-    assert throttle._details == sum(each.details() for each in throttle._windows.values())
-    assert used < 15e6
+    assert throttle._bytes == sum(each.size for each in throttle._windows.values())
+    assert used < 3.5e6
 
 
 @pytest.mark.parametrize("burst", [1, 4])

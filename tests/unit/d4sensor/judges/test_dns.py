@@ -11,13 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensing import batch, told, trails_of
 
+from d4sensor import dns as parser
 from d4sensor.engine import Engine
 from d4sensor.judges import dns
 from d4sensor.judges.dns import DnsJudge
 from d4sensor.judges.dns_exhaustion import DnsExhaustion
+from d4sensor.judges.dns_names import is_judged, of
 from d4sensor.judges.dns_nxdomain import NoSuchDomain
 from d4sensor.sieve import sieve
-from d4sensor.trails import Trails
+from d4sensor.trails import Trail, Trails
 
 CLIENT = "10.0.0.1"
 EVIL = {"evil.tld": "bad"}
@@ -222,6 +224,49 @@ def test_long_domain_can_be_disabled(disabled: frozenset[str], reported: bool) -
     assert [(e.type, e.trail, e.info, e.reference) for e in found] == reported * [
         ("DNS", f"({'x' * 30}).good.tld", "long domain (suspicious)", "(heuristic)")
     ]
+
+
+# Names at and beyond the sizes that are read at once, with capitals, and with what no name of a host has.
+label = st.one_of(st.text("abE0-_", min_size=1, max_size=3), st.text("aB-/ é", min_size=1, max_size=63))
+any_name = st.lists(label, min_size=1, max_size=40).map(
+    lambda labels: [each.encode("latin-1") for each in labels]
+)
+
+
+@given(st.data(), st.lists(any_name, min_size=1, max_size=8))
+def test_all_names_of_a_batch_are_judged_as_each_alone_is(
+    data: st.DataObject, names: list[list[bytes]]
+) -> None:
+    names = [name for name in names if sum(map(len, name)) + len(name) < 255]
+    messages = [
+        frames.dns_message(b"".join(bytes([len(each)]) + each for each in name) + b"\0\0\1\0\1")
+        for name in names
+    ]
+    asked = [parser.questions(message)[0].name for message in messages]
+    suffixes = [name[at:] for name in asked for at in range(len(name)) if not at or name[at - 1] == "."]
+    keys = data.draw(st.lists(st.sampled_from(suffixes), max_size=4)) if suffixes else []
+    trails = Trails({key: Trail("bad", "(static)") for key in keys}, [])
+    again = data.draw(st.lists(st.sampled_from(range(len(messages))), max_size=12)) if messages else []
+    judge, counts = judge_of(trails), Counter[str]()
+    for numbers in (again[:5], again[5:], range(len(messages))):
+        packets = [frames.udp(CLIENT, 1, "10.0.0.53", 53, messages[n]) for n in numbers]
+        found = judge.judge(sieve(batch(*packets), counts), counts)
+        alone = [of(asked[n], trails) if is_judged(asked[n]) else None for n in numbers]
+        assert [(each.packet, each.verdict) for each in found] == [
+            (packet, verdict) for packet, verdict in enumerate(alone) if verdict
+        ]
+
+
+def test_name_of_an_address_does_not_hide_the_name_itself() -> None:
+    pointer, plain = frames.query(CLIENT, "evil.tld", PTR), frames.query(CLIENT, "evil.tld")
+    assert len(told(EVIL, pointer, plain)) == 1
+
+
+def test_case_is_ignored_and_new_trails_count_at_once() -> None:
+    engine = Engine(trails_of({"other.tld": "bad"}), "sensor")
+    assert engine.judge(batch(frames.query(CLIENT, "eViL.tld"))) == []
+    engine.trails = trails_of(EVIL)
+    assert len(engine.judge(batch(frames.query(CLIENT, "EvIl.tld")))) == 1
 
 
 @settings(max_examples=40)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import frames
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from naming import rows_of
 from sensing import batch, trails_of
 
 from d4sensor.engine import Engine
-from d4sensor.judges import Verdict, dns_exhaustion
+from d4sensor.judges import Verdict, dns_exhaustion, dns_rows, dns_waiting
 from d4sensor.judges.dns_exhaustion import SILENCE, THRESHOLD, WINDOW, DnsExhaustion
 from d4sensor.trails import Trail, Trails
 
@@ -128,6 +132,43 @@ def test_event_goes_before_that_of_a_long_name() -> None:
     assert len(engine.judge(batch(*asked))) == 1
     infos = [event.info for event in Engine(NONE, "sensor").judge(batch(*asked))]
     assert infos == ["long domain (suspicious)"] * (THRESHOLD - 1) + [TRAIL.info]
+
+
+label = st.text("ab", min_size=1, max_size=4)
+several = st.lists(label, min_size=2, max_size=4).map(".".join)
+
+
+@given(
+    st.lists(st.lists(st.tuples(several, st.integers(0, 9)), max_size=30), max_size=6),
+    st.integers(2, 6),
+    st.integers(1, 5),
+)
+def test_many_names_at_once_count_as_one_by_one(
+    batches: list[list[tuple[str, int]]], threshold: int, many: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dns_exhaustion, "THRESHOLD", threshold)
+        patch.setattr(dns_waiting, "MANY", min(many, threshold))
+        together, alone = DnsExhaustion(), DnsExhaustion()
+        for asked in batches:
+            rows, seconds = rows_of(*(name for name, _ in asked)), [second * 20 for _, second in asked]
+            found = together.among(rows, dns_rows.suffixes(rows), np.array(seconds, dtype=np.intp), NONE)
+            one_by_one = (alone.of(name, second * 20, NONE) for name, second in asked)
+            assert list(found) == [(n, verdict) for n, verdict in enumerate(one_by_one) if verdict]
+
+
+def test_long_names_count_together_with_others() -> None:
+    long, half = "x" * 60, THRESHOLD // 2
+    asked = [f"n{n}.evil.tld" for n in range(half - 1)] + [f"{long}{n}.evil.tld" for n in range(half)]
+    engine = Engine(NONE, "sensor", frozenset({"long_domain"}))
+    assert engine.judge(batch(*(frames.query("10.0.0.1", name) for name in asked))) == []
+    (event,) = engine.judge(batch(frames.query("10.0.0.1", "one-more.evil.tld")))
+    assert event.trail == "(one-more).evil.tld"
+
+
+def test_local_names_do_not_count() -> None:
+    asked = [frames.query("10.0.0.1", name) for name in names("printers.lan", 2 * THRESHOLD)]
+    assert Engine(NONE, "sensor").judge(batch(*asked)) == []
 
 
 def test_memory_is_bounded_under_a_flood_of_domains_that_hides_nothing(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sensing import told, trails_of
 
 from d4sensor.judges.dns_names import of
-from d4sensor.judges.dns_patterns import needed, possible
+from d4sensor.judges.dns_patterns import needed, searches
 
 PATTERNS = [
     r"evil[0-9]{1,2}\.(com|net)",
@@ -77,6 +77,8 @@ def test_name_of_its_own_goes_before_a_pattern() -> None:
         (r"abc[0-9]{1,2}d", ("abc",)),
         (r"(?!abc)d", ("",)),
         (r"(advertise|advert|bad)[0-9]", ("advert", "bad")),
+        (r"www\.[a-z]\-[a-z]\.(top|club)", ("top", "club")),
+        (r"www\.[a-z]", ("www.",)),
         (r"", ("",)),
     ],
 )
@@ -100,9 +102,15 @@ def test_any_expression(pattern: str) -> None:
             assert match is None or any(text in name for text in needed(pattern))
 
 
-def test_patterns_that_may_be_found_in_many_names() -> None:
-    trails = trails_of({PATTERNS[0]: "bad", PATTERNS[2]: "bad"})
-    assert [key for _, _, key in possible(["a.tld", "xevil.tld"], trails)] == [PATTERNS[0]]
-    assert [key for _, _, key in possible(["a.tld", "two1.com"], trails)] == [PATTERNS[2]]
-    assert possible(["a.tld"], trails) == possible([], trails) == []
-    assert possible(["evil1.com"], trails_of({})) == []
+@given(st.data(), st.lists(st.sampled_from(PATTERNS), max_size=4))
+def test_nothing_is_searched_for_where_nothing_can_be_found(data: st.DataObject, patterns: list[str]) -> None:
+    found = searches(trails_of(dict.fromkeys(patterns, "bad")))
+    for pattern in patterns:
+        assert found.any.search(data.draw(st.from_regex(pattern)).lower())
+    assert not patterns or found.any.search("") is None or "" in found.texts()
+
+
+def test_patterns_of_many_characters_and_of_none() -> None:
+    trails = trails_of({"x" * 3000 + "[0-9]": "bad"})
+    assert of("x" * 3000 + "1.tld", trails)
+    assert not searches(trails_of({})).any.search("evil1.com")

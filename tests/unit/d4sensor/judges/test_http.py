@@ -6,8 +6,12 @@ from collections import Counter
 
 import frames
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sensing import batch, events, told, trails_of
 
+from d4sensor import flow as flows
+from d4sensor import http as messages
 from d4sensor.engine import Engine
 from d4sensor.heads import Heads
 from d4sensor.indicator import parse
@@ -17,6 +21,8 @@ from d4sensor.sieve import sieve
 from d4sensor.trails import Trail, Trails
 
 CLIENT, SERVER = "10.0.0.1", "192.0.2.80"
+LOCAL, ALLOWED = "10.0.0.80", "198.51.100.9"
+"""Servers: one of the network itself, and one that is whitelisted."""
 
 
 def ask(host: str, target: str, method: str = "GET", body: bytes = b"", server: str = SERVER) -> bytes:
@@ -113,6 +119,7 @@ def test_forms_of_a_path_in_their_order() -> None:
     ]
     assert forms_of("/a/b/c/", "") == ["/a/b/c", "/a/b", "/c"]
     assert forms_of("/a?b", "") == ["/a?b", "/a"]
+    assert forms_of("/a?x=b=c&y=/d&=e", "")[2:5] == ["/a?x=", "/a?x==c&y=&=e"]
     assert forms_of("/a", "K=%41/x") == ["/a", "/a?k=a/x"]
     assert forms_of("/", "") == []
 
@@ -164,12 +171,14 @@ def verdicts(
     return [f"{f.flow.src_ip} {f.verdict.type} {f.verdict.text} {f.verdict.trail.info}" for f in found]
 
 
-def sent(head: str, port: int = 80) -> bytes:
+def sent(head: str, port: int = 80, server: str = SERVER) -> bytes:
     """A request with these lines on the wire."""
-    return frames.tcp(CLIENT, 4000, SERVER, port, head.replace("\n", "\r\n").encode() + b"\r\n\r\n")
+    return frames.tcp(CLIENT, 4000, server, port, head.replace("\n", "\r\n").encode() + b"\r\n\r\n")
 
 
 SQL = "/a?id=1%20union%20select%201"
+DOWNLOAD = "direct .exe download (suspicious)"
+PROBE = "potential proxy probe (suspicious)"
 AGENT = f"{CLIENT} UA sqlmap user agent (suspicious)"
 
 
@@ -233,6 +242,27 @@ def test_whitelisted_host_is_judged_by_its_name_and_agent_alone() -> None:
     assert verdicts(sent("GET /x HTTP/1.1\nHost: good.tld\nUser-Agent: sqlmap"), trails) == [AGENT]
 
 
+@pytest.mark.parametrize(
+    ("head", "server", "port", "found"),
+    [
+        ("GET /x.exe HTTP/1.1\nHost: a.tld", SERVER, 80, f"URL a.tld(/x.exe) {DOWNLOAD}"),
+        ("GET /x.exe HTTP/1.1\nHost: a.tld", LOCAL, 80, None),
+        ("GET /x?imei=123456789012345 HTTP/1.1\nHost: a.tld", LOCAL, 80, None),
+        (f"GET /x/arm7 HTTP/1.1\nHost: {SERVER}", LOCAL, 80, None),
+        ("GET http://a.tld/echo HTTP/1.1\nHost: a.tld", SERVER, 80, f"HTTP http://a.tld/(echo) {PROBE}"),
+        ("GET http://a.tld/echo HTTP/1.1\nHost: a.tld", SERVER, 8080, None),
+        ("GET /x.exe HTTP/1.1\nHost: :80", SERVER, 80, f"URL (/x.exe) {DOWNLOAD}"),
+        ("GET /x.exe HTTP/1.1\nHost: [::]", SERVER, 80, f"URL [::](/x.exe) {DOWNLOAD}"),
+        ("GET /x.exe HTTP/1.0", SERVER, 80, f"URL {SERVER}(/x.exe) {DOWNLOAD}"),
+        ("GET /x.exe HTTP/1.0", ALLOWED, 80, None),
+        ("GET /y HTTP/1.0", SERVER, 80, f"URL {SERVER}/y bad"),
+    ],
+)
+def test_what_depends_on_the_server(head: str, server: str, port: int, found: str | None) -> None:
+    trails = Trails({f"{SERVER}/y": Trail("bad", "(static)")}, [], whitelist=(ALLOWED,))
+    assert verdicts(sent(head, port, server), trails) == ([f"{CLIENT} {found}"] if found else [])
+
+
 def test_missing_host_is_told_to_who_asks() -> None:
     head = "GET /x HTTP/1.1\nAccept: */*"
     info = "missing host header (suspicious)"
@@ -274,3 +304,48 @@ def test_memory_of_hosts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     traffic = Heads().add(sieve(batch(*packets), counts), counts)
     assert len(list(judge.judge(traffic, counts))) == 100
     assert len(judge._names) <= 10
+
+
+def test_findings_among_many_requests() -> None:
+    judge, counts = HttpJudge(trails_of({"/gate.php": "bad", "evil.tld": "bad"})), Counter[str]()
+    targets = ("/", "/gate.php", SQL, "/a/b.html?id=7", "/x/gate.php?y=z", "/gate.php")
+    hosts = ("a.tld", "a.tld", "a.tld", "evil.tld", "", "good.tld")
+    packets = [ask(host, target) for host, target in zip(hosts, targets, strict=True)]
+    found = judge.judge(Heads().add(sieve(batch(*packets), counts), counts), counts)
+    assert [(f.packet, f.verdict.type) for f in found] == [
+        *((1, "URL"), (2, "URL"), (3, "DNS"), (4, "URL"), (5, "URL"))
+    ]
+
+
+PATHS = st.lists(
+    st.sampled_from(["gate.php", "x", "arm7", "x.exe", "..", ".env", "echo", "nmaplowercheck", "ads", "a=b"]),
+    max_size=4,
+).map(lambda names: "/" + "/".join(names))
+QUERIES = st.sampled_from(["", "?id=7", "?id=7&s=/v/", "?a=b=c", "?x=1%20union%20select%201", "?y/z", "?"])
+HOSTS = st.sampled_from(["a.tld", "evil.tld", "www.good.tld", "b.tld:80", SERVER, "[::]", ":80", "a", ""])
+HEADS = st.builds(
+    "{0} {1}{2}{3} HTTP/1.1\r\nHost: {4}\r\nUser-Agent: {5}\r\n\r\n{6}".format,
+    st.sampled_from(["GET", "POST", "CONNECT"]),
+    st.sampled_from(["", "", "http://evil.tld", "http://", "x"]),
+    PATHS,
+    QUERIES,
+    HOSTS,
+    st.sampled_from(["Mozilla/5.0", "sqlmap"]),
+    st.sampled_from(["", "", "cmd=knock", "id=sleep(1)"]),
+)
+
+
+@given(st.lists(HEADS, min_size=1, max_size=8), st.sampled_from([SERVER, LOCAL, ALLOWED]))
+def test_what_is_passed_over_has_no_verdict(heads: list[str], server: str) -> None:
+    keys = ("/gate.php", "evil.tld", "http://evil.tld", "a.tld/x", "/gate.php?id=", "/x?cmd=knock", "b.tld/z")
+    entries = {parse(key).key: Trail(key, "(static)") for key in keys}
+    judge = HttpJudge(Trails(entries, [], whitelist=("good.tld", ALLOWED)), ("sqlmap",))
+    counts: Counter[str] = Counter()
+    packets = [frames.tcp(CLIENT, 4000 + n, server, 80, head.encode()) for n, head in enumerate(heads)]
+    traffic = Heads().add(sieve(batch(*packets), counts), counts)
+    expected = [
+        (head.packet, *verdict)
+        for head in traffic.requests
+        for verdict in judge._verdicts(messages.parse(head.data), flows.read(*head.headers), False)
+    ]
+    assert [(f.packet, f.flow, f.verdict) for f in judge.judge(traffic, counts)] == expected

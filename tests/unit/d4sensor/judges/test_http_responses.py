@@ -140,6 +140,20 @@ def test_what_is_counted() -> None:
     assert (counts["http_responses"], counts["http_malformed"]) == (2, 1)
 
 
+def test_findings_among_many_responses() -> None:
+    packets = (
+        answer("Server: x"),
+        answer("Content-Type: application/x-javascript"),
+        answer("X-Sinkhole: x"),
+        answer("Server: x", body=b"sin"),
+        answer("Server: x", body=b"k"),
+        answer("Server: x", body=b"<title>Domain Seized</title>"),
+    )
+    counts: Counter[str] = Counter()
+    found = HttpResponseJudge().judge(sieve(batch(*packets), counts), counts)
+    assert [finding.packet for finding in found] == [2, 5]
+
+
 @pytest.mark.parametrize(
     "piece",
     [b"sinkhole ", b"server: ", b"server: sinkhol", b"\nlocation:", b"<title>", b"<title>seize", b"x-sink"],

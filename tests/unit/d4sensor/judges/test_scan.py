@@ -50,6 +50,18 @@ def test_answers_are_no_port_scan(flags: int) -> None:
     assert engine().judge(probes(IPV4, 50, flags=flags)) == []
 
 
+def test_probes_of_both_kinds_are_counted_in_their_order() -> None:
+    early = [(n, frames.syn(*sides(100 + n), frames.FIN)) for n in range(5)]
+    later = [(n + 5, frames.syn(*sides(200 + n))) for n in range(6)]
+    assert len(engine().judge(batch_at(*early, *later))) == 1
+    assert engine().judge(batch_at(*early, *((when + 100, probe) for when, probe in later))) == []
+
+
+def sides(port: int) -> tuple[str, int, str, int]:
+    """Who asks for a port, and where."""
+    return IPV4[0], 4000, IPV4[1], port
+
+
 def test_one_port_of_many_hosts_or_again_and_again_is_no_port_scan() -> None:
     hosts = [(n, frames.syn("10.0.0.1", 4000, f"203.0.113.{n}", 443)) for n in range(30)]
     again = [(n, frames.syn("10.0.0.1", 4000 + n, "203.0.113.1", 443)) for n in range(30)]
