@@ -17,7 +17,7 @@ import subprocess
 import sys
 
 from bench.figure import show
-from d4sensor import capture, sources
+from d4sensor import capture, malloc, sources
 from d4sensor.capture import Interface
 from d4sensor.config import SensorConfig
 from d4sensor.engine import Engine
@@ -32,6 +32,7 @@ SILENCE = 1.0
 def main() -> None:
     """Measures and prints."""
     pcap, *paths = sys.argv[1:]
+    malloc.keep_buffers()
     subprocess.run(["ip", "link", "add", "left", "type", "veth", "peer", "name", "right"], check=True)
     for name in ("left", "right"):
         subprocess.run(["ip", "link", "set", name, "addrgenmode", "none", "up"], check=True)

@@ -18,7 +18,7 @@ import numpy as np
 
 from bench import memory, traffic
 from bench.figure import show
-from d4sensor import capture, loading
+from d4sensor import capture, loading, malloc
 from d4sensor.capture import Batch
 from d4sensor.config import SensorConfig
 from d4sensor.engine import Engine
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--pcap", metavar="FILE", help="judge this capture file")
     parser.add_argument("--trails", metavar="PATH", type=Path, help="look for these trails; may be compiled")
     arguments = parser.parse_args()
+    malloc.keep_buffers()
     with tempfile.TemporaryDirectory(prefix="d4-bench-") as name:
         own = Path(name) / "trails.txt"
         own.write_text("\n".join(traffic.trail_lines()))

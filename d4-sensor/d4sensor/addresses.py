@@ -80,7 +80,8 @@ class Addresses:
         """For each IPv4 address, whether a network of this set holds it."""
         block = addresses >> np.uint32(8)
         bit = (block & np.uint32(7)).astype(np.uint8)
-        held: NDArray[np.bool_] = ((self.bitmap[block >> np.uint32(3)] >> bit) & 1).astype(bool)
+        bits = self.bitmap.take(block >> np.uint32(3)) >> bit & np.uint8(1)
+        held: NDArray[np.bool_] = bits.view(np.bool_)
         near = np.flatnonzero(held)
         held[near] = self.four.hold(addresses[near])
         return held

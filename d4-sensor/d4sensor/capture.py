@@ -19,7 +19,7 @@ from d4sensor.unpack import Unpacked, unpacker
 BATCH = 16_384
 """Packets of one batch, at most. The more, the less of what is done once for all of them falls to each."""
 
-BATCH_BYTES = 4 << 20
+BATCH_BYTES = 8 << 20
 """Bytes of one batch, as long as its packets have the length of those before."""
 
 LONGEST = 262_144

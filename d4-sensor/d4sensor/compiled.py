@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,17 +25,23 @@ import numpy as np
 from d4sensor.addresses import Addresses, Ranges
 from d4sensor.filter import Filter
 from d4sensor.merge import Merged
-from d4sensor.trails import Trail, TrailError, Trails
+from d4sensor.trails import Trail, TrailError, Trails, filter_of
 
 END = struct.Struct("<8sQ")
-MARK = b"d4trail1"
-"""The mark at the end, which another layout changes."""
+MARK = b"d4trail2"
+"""The mark at the end, which another layout changes: its last digit."""
+
+_ANY_MARK = MARK[:-1]
 
 MAX_KEY = 511
 """Bytes of a key that LMDB takes; of a longer one the SHA-256 stands for it."""
 
 _MAP_SIZE = 1 << 32
 _ARRAYS = {"four.first": "<u4", "four.reach": "<u4", "six.first": "<u8", "six.reach": "<u8", "bitmap": "u1"}
+
+
+class OtherLayout(TrailError):
+    """The file is whole, but as another version of d4-sensor wrote it: it must be compiled again."""
 
 
 class Contents(NamedTuple):
@@ -67,7 +72,7 @@ def write(path: Path, contents: Contents) -> None:
         "about": json.dumps(contents.about).encode(),
         "whitelist": "\n".join(contents.whitelist).encode(),
         "user_agents": "\n".join(contents.user_agents).encode(),
-        "filter": Filter.of(merged.entries).bytes.tobytes(),
+        "filter": filter_of(merged.entries).bytes.tobytes(),
         "four.first": addresses.four.first.tobytes(),
         "four.reach": addresses.four.reach.tobytes(),
         "six.first": addresses.six.first.tobytes(),
@@ -116,8 +121,7 @@ class _Compiled:
     """An open file. Memory that it hands out is mapped as long as it lives."""
 
     def __init__(self, path: Path) -> None:
-        if not _is_whole(path):
-            raise TrailError(f"{path}: these are not trails that this d4-sensor has compiled")
+        _examine(path)
         try:
             self._file = lmdb.open(
                 str(path), subdir=False, readonly=True, lock=False, max_dbs=2, readahead=False
@@ -127,8 +131,9 @@ class _Compiled:
         self._trails, self._parts = self._file.open_db(b"trails"), self._file.open_db(b"parts")
         self._transaction = self._file.begin(buffers=True)
         self.lists: dict[str, Any] = self.json("lists")
+        # The transaction keeps the memory mapped too; no cycle through here must hold up its end.
+        self.filter = Filter(np.frombuffer(self._part("filter"), dtype=np.uint8), self._transaction)
         self.get: Callable[[str], Trail | None] = self._getter()
-        self.filter = Filter(np.frombuffer(self._part("filter"), dtype=np.uint8), self)
 
     def __len__(self) -> int:
         entries: int = self._transaction.stat(self._trails)["entries"]
@@ -155,14 +160,11 @@ class _Compiled:
         return part
 
     def _getter(self) -> Callable[[str], Trail | None]:
-        get, db, crc = self._transaction.get, self._trails, zlib.crc32
-        filter = self._part("filter")
-        mask = len(filter) * 8 - 1
+        get, db, may_be = self._transaction.get, self._trails, self.filter.may_be
         table = [Trail(*row) for row in self.lists["table"]]
 
         def trail(key: str) -> Trail | None:
-            bit = crc(key.encode()) & mask
-            if not filter[bit >> 3] >> (bit & 7) & 1:
+            if not may_be(key):
                 return None
             number = get(_stored(key) or b"\0", db=db)
             return None if number is None else table[int.from_bytes(number, "little")]
@@ -170,16 +172,21 @@ class _Compiled:
         return trail
 
 
-def _is_whole(path: Path) -> bool:
+def _examine(path: Path) -> None:
+    """Raises OtherLayout, TrailError or FileNotFoundError where a file is not whole, or not one of ours."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END) - END.size
             file.seek(max(0, size))
-            return size >= 0 and file.read() == END.pack(MARK, size)
+            end = file.read()
     except FileNotFoundError:
         raise
     except OSError as error:
         raise TrailError(f"{path}: {error.strerror}") from None
+    if size < 0 or not end.startswith(_ANY_MARK) or end[len(MARK) :] != END.pack(MARK, size)[len(MARK) :]:
+        raise TrailError(f"{path}: these are not trails that d4-sensor has compiled; d4-sensor update does")
+    if not end.startswith(MARK):
+        raise OtherLayout(f"{path} was compiled by another version of d4-sensor")
 
 
 def _is_long(key: str) -> bool:

@@ -81,28 +81,26 @@ def of(traffic: Traffic, at: Positions) -> Contacts:
     """The contacts of the packets at these places, which must be TCP or UDP."""
     if not len(at):
         return _NONE
-    window, packet, ip = traffic.window, traffic.datagrams.packet[at], traffic.datagrams.ip[at]
-    head = traffic.head.take(at, axis=0)
-    addresses = _four(window.rows(ip + 12, 8))
-    six = np.flatnonzero(window.u8(ip) >> 4 == 6)
+    addresses = _four(traffic.pair.take(at, axis=0))
+    six = np.flatnonzero(traffic.six.take(at))
     if len(six):
-        addresses[six] = _six(window.rows(ip[six] + 8, 32))
+        addresses[six] = _six(traffic.six_pair(at[six]))
     src, dst = addresses.T
+    head = traffic.head.take(at, axis=0)
     src_port, dst_port = word(head, 0).astype(np.uint16), word(head, 2).astype(np.uint16)
-    return Contacts(at, traffic.meta[:, 0][packet], src, dst, src_port, dst_port)
+    sec = traffic.meta[:, 0].take(traffic.datagrams.packet.take(at))
+    return Contacts(at, sec, src, dst, src_port, dst_port)
 
 
-def _four(pair: NDArray[np.uint8]) -> Keys:
-    """Source and destination of IPv4 headers as numbers, two columns."""
-    local = _LOCAL4[pair.view(">u2")[:, ::2]]
-    numbers: Keys = pair.view(">u4") | local * _LOCAL
+def _four(pair: NDArray[np.uint32]) -> Keys:
+    """IPv4 addresses, two columns, as those numbers."""
+    numbers: Keys = pair | _LOCAL4.take(pair >> np.uint32(16)) * _LOCAL
     return numbers
 
 
-def _six(pair: NDArray[np.uint8]) -> Keys:
-    """The same of IPv6 headers."""
-    halves = pair.view(">u8").astype(np.uint64).reshape(-1, 2, 2)
-    upper, lower = halves[:, :, 0], halves[:, :, 1]
+def _six(pair: NDArray[np.uint64]) -> Keys:
+    """IPv6 addresses, four columns of their halves, as those numbers."""
+    upper, lower = pair[:, ::2], pair[:, 1::2]
     mixed = (upper * _ODD[2] + lower * _ODD[5]) & ~_LOCAL
     numbers: Keys = mixed | _LOCAL6[upper >> np.uint64(48)] * _LOCAL | _SIX
     return numbers

@@ -57,14 +57,14 @@ class Heads:
         expected: set[int] = set()
         if self._waiting:
             expected.update(_from_ports(traffic, self._waiting.values()).tolist())
-        rows = np.array(sorted(expected.union(others.tolist())), dtype=np.intp)
-        beginnings = {*others.tolist(), *hellos.tolist()}
+        beginnings, taken = set(others.tolist()), expected.intersection(hellos.tolist())
+        rows = np.array(sorted(expected | beginnings), dtype=np.intp)
         new: dict[bytes, _Waiting] = {}
         for segment in _segments(traffic, rows):
             known = new or segment.row in expected
             waiting = self._waiting.get(segment.key()) if known else None
             begins = segment.row in beginnings
-            if waiting and begins and waiting.lacks(segment.seq):
+            if waiting and (begins or segment.row in taken) and waiting.lacks(segment.seq):
                 del self._waiting[waiting.key]
                 found.give_up(waiting, segment.row, segment.packet)
                 waiting = None
@@ -316,7 +316,7 @@ def _from_ports(traffic: Traffic, heads: Iterable[_Waiting]) -> Positions:
     marks = np.zeros(1 << 16, dtype=bool)
     marks[_mark(np.frombuffer(b"".join(head.ports for head in heads), dtype=np.uint32))] = True
     rows = traffic.segments
-    return rows.compress(marks.take(_mark(traffic.head.view(np.uint32)[:, 0][rows])))
+    return rows.compress(marks.take(_mark(traffic.head.view(np.uint32)[:, 0].take(rows))))
 
 
 def _mark(ports: NDArray[np.uint32]) -> NDArray[np.uint32]:

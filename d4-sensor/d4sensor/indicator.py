@@ -83,6 +83,17 @@ def single_slashes(path: str) -> str:
     return _SLASHES.sub("/", path) if "//" in path else path
 
 
+def landmark(key: str) -> str:
+    """What requests for a place on the web have in common with its key: the host, or the end of the path.
+
+    ``host/`` where it has one; else a slash and the last segment before the question mark.
+    """
+    host, _, path = key.partition("/")
+    if host:
+        return host + "/"
+    return "/" + path.partition("?")[0].rstrip("/").rpartition("/")[2]
+
+
 _NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9-]{1,63}")
 _JA4 = re.compile(r"[a-z0-9]{10}_[0-9a-f]{12}_[0-9a-f]{12}")
 _NETWORK = re.compile(r"(?:\d+\.\d+\.\d+\.\d+|[0-9a-f:]*:[0-9a-f:.]*)/\d{1,3}")

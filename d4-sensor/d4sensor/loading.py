@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from d4sensor import compiled, sources
+from d4sensor.compiled import OtherLayout
 from d4sensor.config import Trails as Settings
 from d4sensor.judges import user_agents
 from d4sensor.sources import Problem
@@ -14,10 +15,13 @@ from d4sensor.trails import TrailError, Trails
 
 
 def load(settings: Settings) -> tuple[Trails, list[Problem]]:
-    """The trails in force, and the lines that hold none. Raises TrailError."""
+    """The trails in force, and the lines that hold none. Raises TrailError.
+
+    A file that another version has compiled counts as none, until it is compiled again.
+    """
     try:
         return compiled.open_(settings.compiled), []
-    except FileNotFoundError:
+    except (FileNotFoundError, OtherLayout):
         return load_paths(settings, settings.path)
 
 
@@ -50,9 +54,11 @@ def version(settings: Settings) -> tuple[int, int]:
 
 
 def is_stale(settings: Settings) -> bool:
-    """Whether a file or directory that was compiled has changed since, or is gone."""
+    """Whether what was compiled has changed since, or is gone, or another version has compiled it."""
     try:
         about = compiled.about(settings.compiled)
+    except OtherLayout:
+        return True
     except (FileNotFoundError, TrailError):
         return False
     paths, made = paths_of(settings), about.get("made", 0.0)

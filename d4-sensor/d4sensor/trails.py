@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from d4sensor.addresses import Addresses, Network
 from d4sensor.filter import Filter
-from d4sensor.indicator import Indicator, address_text
+from d4sensor.indicator import Indicator, address_text, landmark
 from d4sensor.whitelist import Whitelist
 
 
@@ -46,10 +46,16 @@ class Entries(Protocol):
 
     @property
     def filter(self) -> Filter:
-        """The filter of all keys."""
+        """What filter_of makes of all keys."""
         ...
 
     def __len__(self) -> int: ...
+
+
+def filter_of(keys: Collection[str]) -> Filter:
+    """The filter of keys, and of the landmarks of those that are places on the web."""
+    landmarks = {landmark(key) for key in keys if "/" in key}
+    return Filter.of([*keys, *landmarks])
 
 
 class Trails:
@@ -79,9 +85,9 @@ class Trails:
 
     @cached_property
     def filter(self) -> Filter:
-        """What says of many texts at once which are no keys."""
+        """What says of many texts at once which are neither keys nor landmarks of keys."""
         entries = self._entries
-        return Filter.of(entries) if isinstance(entries, dict) else entries.filter
+        return filter_of(entries) if isinstance(entries, dict) else entries.filter
 
     @cached_property
     def patterns(self) -> tuple[tuple[re.Pattern[str], str], ...]:

@@ -76,7 +76,7 @@ class TrailWatch:
         """Compiles again, in a process of its own, if a file has changed since; without any network."""
         if not await asyncio.to_thread(loading.is_stale, self._settings):
             return
-        log.info("trail files have changed: compiling them again")
+        log.info("trails have changed, or another version has compiled them: compiling them again")
         options = sys.argv[1 : sys.argv.index("run")] if "run" in sys.argv else []
         command = [sys.executable, "-m", "d4sensor", *options, "update", "--offline"]
         try:

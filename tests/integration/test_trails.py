@@ -15,7 +15,7 @@ from conftest import Certificates
 from publishing import Publisher, publisher
 from waiting import wait_for
 
-from d4sensor import identity
+from d4sensor import compiled, identity
 from demo.chain import PYTHON, Daemon, environment
 
 
@@ -54,7 +54,8 @@ def site_in(directory: Path) -> Site:
     feeds.mkdir()
     config = directory / "sensor.conf"
     config.write_text(
-        f"[d4]\nca = {directory}/none.pem\n[capture]\ninterface = nowhere0\n[trails]\npath = {trails}\n"
+        f"[d4]\nca = {directory}/none.pem\n[spool]\npath = {directory}/spool\n"
+        f"[capture]\ninterface = nowhere0\n[trails]\npath = {trails}\n"
         f"feeds = {feeds}\ncompiled = {compiled}\nwhitelist = {directory}/whitelist.d\n"
         f"user_agents = {directory}/agents\n"
     )
@@ -93,7 +94,10 @@ def test_a_reload_compiles_what_has_changed(site: Site, sensor: Daemon) -> None:
     assert sensor.process
     sensor.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "watching for 3 trails" in sensor.log.read_text())
-    assert "trail files have changed: compiling them again" in sensor.log.read_text()
+    assert (
+        "trails have changed, or another version has compiled them: compiling them again"
+        in sensor.log.read_text()
+    )
 
 
 def test_what_changed_before_the_start_is_compiled_behind_it(site: Site, sensor: Daemon) -> None:
@@ -102,6 +106,18 @@ def test_what_changed_before_the_start_is_compiled_behind_it(site: Site, sensor:
     sensor.start()
     wait_for(lambda: "for 1 trails" in sensor.log.read_text())
     wait_for(lambda: "watching for 2 trails" in sensor.log.read_text())
+
+
+def test_what_another_version_has_compiled_is_compiled_again(site: Site, sensor: Daemon) -> None:
+    site.command("update")
+    whole = site.compiled.read_bytes()
+    site.compiled.write_bytes(
+        whole[: -compiled.END.size] + whole[-compiled.END.size :].replace(compiled.MARK, b"d4trail0")
+    )
+    sensor.start()
+    wait_for(lambda: "for 1 trails" in sensor.log.read_text())
+    wait_for(lambda: site.compiled.read_bytes().endswith(whole[-compiled.END.size :]))
+    wait_for(lambda: "watching for 1 trails" in sensor.log.read_text())
 
 
 def test_a_broken_file_and_a_refused_set_leave_the_old_trails(site: Site, sensor: Daemon) -> None:

@@ -29,6 +29,9 @@ from d4sensor.trails import Trails
 CACHE = 50_000
 """Names, besides those of one batch, whose verdict is remembered where they had to be looked at."""
 
+MESSAGES, MAX_MESSAGE = 10_000, 512
+"""Messages whose names are remembered where they had to be read, and how many bytes these have at most."""
+
 
 class DnsJudge:
     """Judges DNS messages, over UDP and TCP, and remembers its verdicts on names."""
@@ -47,6 +50,7 @@ class DnsJudge:
         self._answers = AnswerJudge(trails, no_such_domain, disabled)
         self._memory = Memory()
         self._known: dict[str, Verdict | None] = {}
+        self._asked: dict[bytes, list[str]] = {}
 
     def judge(self, traffic: Traffic, counts: Counter[str]) -> Iterator[Finding]:
         """The findings among DNS messages; queries are counted in ``dns_queries``.
@@ -114,13 +118,31 @@ class DnsJudge:
 
     def _read(self, message: bytes, second: int, counts: Counter[str]) -> list[Verdict]:
         """The verdicts on a message whose questions are not one, plain and short."""
-        try:
-            names = filter(None, map(_judged, dns.questions(message)))
-        except DnsError:
-            counts["dns_malformed"] += 1
-            return []
-        verdicts = (self._exhaustion.of(name, second, self._trails) or self._verdict(name) for name in names)
+        asked = message[_BEHIND_FLAGS:]
+        if asked in self._asked:
+            verdicts = [self._verdict(name) for name in self._asked[asked]]
+        else:
+            try:
+                names = list(filter(None, map(_judged, dns.questions(message))))
+            except DnsError:
+                counts["dns_malformed"] += 1
+                return []
+            self._remember(asked, names)
+            verdicts = [
+                self._exhaustion.of(name, second, self._trails) or self._verdict(name) for name in names
+            ]
         return [verdict for verdict in verdicts if verdict]
+
+    def _remember(self, asked: bytes, names: list[str]) -> None:
+        """Remembers what the names of a message are, by all that is behind its flags."""
+        if len(self._asked) >= MESSAGES:
+            self._asked.clear()
+        if len(asked) <= MAX_MESSAGE:
+            self._asked[asked] = names
+
+
+# Where in a message its number and its flags end, which say nothing of what is asked.
+_BEHIND_FLAGS = 4
 
 
 def _judged(asked: Question) -> str:

@@ -89,16 +89,12 @@ def _other_datagrams(traffic: Traffic) -> Messages:
 
 def _segments(traffic: Traffic) -> Messages:
     """Segments that begin with the length of the rest (RFC 1035, 4.2.2), or on port 53 of some of it."""
-    place = traffic.segments
-    start = traffic.payload[place] + 2
-    size = traffic.datagrams.end[place] - start
-    enough = size >= SHORTEST
-    place, start, size = place[enough], start[enough], size[enough]
-    length = traffic.window.u16(start - 2).astype(np.intp)
-    partial = np.flatnonzero((length >= SHORTEST) & (length < size))
-    ports = traffic.head[place[partial], :4].view(">u2")
-    whole = length == size
-    whole[partial] = (ports == DNS_PORT).any(axis=1)
+    start, end = traffic.payload[traffic.segments] + 2, traffic.datagrams.end[traffic.segments]
+    length = traffic.window.u16(start - 2)
+    few = np.flatnonzero((length >= SHORTEST) & (start + length <= end))
+    place, start, length = traffic.segments[few], start[few], length[few]
+    ports = traffic.head[place, :4].view(">u2")
+    whole = (start + length == end[few]) | (ports == DNS_PORT).any(axis=1)
     return Messages(place, start, start + length).where(whole)
 
 

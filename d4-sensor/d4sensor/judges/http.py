@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote
 from zlib import crc32
 
@@ -62,6 +61,8 @@ class HttpJudge:
         self._first = [(rule, stops) for name, rule, stops in first if name not in off]
         self._last = [rule for name, rule in RULES.items() if name not in off]
         self._rules = [*(rule for rule, _ in self._first), *self._last]
+        # What is left of them for a target that shows no attack.
+        self._harmless = [rule for rule in self._rules if rule != http_requests.attack_in_target]
         self._forwarded = "forwarded_for" not in off
 
     def judge(self, traffic: Traffic, counts: Counter[str]) -> Iterator[Finding]:
@@ -73,30 +74,38 @@ class HttpJudge:
         if not len(rows) and not traffic.unfinished:
             return
         listed = traffic.listed(rows, self._trails.addresses).tolist() + [True] * len(traffic.unfinished)
-        sent = []
+        sent, requests = [], []
         for head, named in zip((*traffic.requests, *traffic.unfinished), listed, strict=True):
             try:
                 request = http.parse(head.data)
             except http.HttpError:
                 counts["http_malformed"] += 1
                 continue
-            sent.append((head, named, http_requests.asked(request, _UNREAD)))
+            sent.append((head, named))
+            requests.append(http_requests.asked(request, _UNREAD))
         counts["http_requests"] += len(sent)
-        suspects = suspected((asked for _, _, asked in sent), self._trails)
-        for n, (head, named, asked) in enumerate(sent):
-            if not named and n not in suspects and self._is_ordinary(asked):
+        suspects = suspected(requests, self._trails)
+        attacks = http_attacks.suspected([asked.path for asked in requests])
+        for n, (head, named) in enumerate(sent):
+            if not named and n not in suspects and self._is_ordinary(requests[n], n in attacks):
                 continue
             flow = flows.read(*head.headers)
-            for seen, verdict in self._verdicts(asked.request, flow, named):
+            for seen, verdict in self._verdicts(requests[n].request, flow, named):
                 yield Finding(head.packet, seen, verdict._replace(text=verdict.text[:MAX_TEXT]))
 
-    def _is_ordinary(self, asked: Asked) -> bool:
+    def _is_ordinary(self, asked: Asked, may_attack: bool) -> bool:
         """Whether a request shows nothing, wherever it was sent, but for trails of addresses and URLs.
 
-        Nearly all are so, and their flows are never read: a server only excuses a request, or stands for the
-        host that it does not name.
+        ``may_attack`` says whether its target may show an attack. Nearly all requests are ordinary, and their
+        flows are never read: a server only excuses a request, or stands for the host that it does not name.
         """
-        return asked.name != _UNREAD and not any(rule(asked) for rule in self._rules)
+        if asked.name == _UNREAD:
+            return False
+        # any() takes half as long again.
+        for rule in self._rules if may_attack else self._harmless:  # noqa: SIM110
+            if rule(asked):
+                return False
+        return True
 
     def _verdicts(self, request: http.Request, flow: Flow, listed: bool) -> Iterator[tuple[Flow, Verdict]]:
         """The verdicts on a request in the order of the rules, each with its flow.
@@ -158,20 +167,24 @@ class HttpJudge:
 _UNREAD = "::"
 
 
-def suspected(requests: Iterable[Asked], trails: Trails) -> set[int]:
-    """The places of those among many requests on which ``of`` has a verdict."""
-    keys: list[str] = []
-    ends: list[int] = []
-    for asked in requests:
-        site = without_www(asked.host)
-        forms = forms_of(single_slashes(asked.path), asked.request.body.decode("latin-1"))
-        keys += forms
-        keys += [site + form for form in forms]
-        keys.append(site + "/")
-        ends.append(len(keys))
-    sums = np.array([crc32(key.encode()) for key in keys], dtype=np.uint32)
-    possible = np.flatnonzero(trails.filter.may_hold(sums)).tolist()
-    return {bisect(ends, n) for n in possible if trails.get(keys[n])}
+def suspected(requests: Sequence[Asked], trails: Trails) -> set[int]:
+    """The places of those among many requests on which ``of`` has a verdict.
+
+    The landmark (indicator.py) of their trail is one of three of such a request: its host, the last segment
+    of the page, or that of the page's parent.
+    """
+    landmarks: list[str] = []
+    odd: set[int] = set()
+    for n, asked in enumerate(requests):
+        site, page = without_www(asked.host), asked.page
+        behind_slash = page.endswith("/") and page != asked.path
+        if behind_slash or "/" in asked.query or "=" in page or "/" in site:
+            odd.add(n)  # Some of its forms have other landmarks.
+        parent, _, last = page.rstrip("/").rpartition("/")
+        landmarks += (site + "/", "/" + last, "/" + parent.rstrip("/").rpartition("/")[2])
+    sums = np.fromiter(map(crc32, map(str.encode, landmarks)), dtype=np.uint32)
+    possible = np.flatnonzero(trails.filter.may_hold(sums)) // 3
+    return {n for n in odd.union(possible.tolist()) if of(requests[n], trails)}
 
 
 def of(asked: Asked, trails: Trails) -> Verdict | None:

@@ -7,6 +7,8 @@ the next thing begins. The text is decoded, in lower case, and has no comments o
 from __future__ import annotations
 
 import re
+import string
+from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -34,6 +36,21 @@ def of(text: str, query: bool = False) -> str:
     return next((attack.info for attack in attacks if attack.expression.search(text)), "")
 
 
+def suspected(targets: Sequence[str]) -> set[int]:
+    """The places of those among many targets, none with a line's end, of which ``of`` has to be asked.
+
+    What is searched for in all of them at once is not searched for in each.
+    """
+    together = "\n".join(targets)
+    queries = "\n".join(target for target in targets if "?" in target)
+    signs = set(together.translate(_WITHOUT_ORDINARY))
+    signs.update(word for word in _WORDS_OF_PAGES if word in together)
+    signs.update(word for word in _WORDS if word in queries)
+    if not signs:
+        return set()
+    return {n for n, target in enumerate(targets) if any(sign in target for sign in signs)}
+
+
 def is_code_execution(text: str) -> bool:
     """Whether a target would have a server run something."""
     return _CODE_EXECUTION.search(_decoded(text[:MAX_JUDGED], False)) is not None
@@ -49,12 +66,20 @@ class _Attack(NamedTuple):
 
 def _is_plain(target: str) -> bool:
     """Whether a target has nothing that an attack could not do without: the commonest, so told first."""
-    suspects = "?" in target or "%" in target or ".." in target or "/." in target or "wp-config" in target
-    return not suspects and not _MARK.search(target)
+    for word in ("?", "%", *_WORDS_OF_PAGES):
+        if word in target:
+            return False
+    return not _MARK.search(target)
 
 
 # What no attack that is marked can do without, and ordinary targets have not.
 _MARK = re.compile(r"[^\w/?=&.:,%+@~!#-]")
+
+# For str.translate(): marks remain, and what they may be encoded by.
+_WITHOUT_ORDINARY = dict.fromkeys(map(ord, f"{string.ascii_letters}{string.digits}_/?=&.:,@~!#-\n"))
+
+# Without a mark and a question mark, no attack can do without one of these.
+_WORDS_OF_PAGES = ("..", "/.", "wp-config")
 
 
 def _any_of(words: tuple[str, ...]) -> re.Pattern[str]:
@@ -66,7 +91,7 @@ def _any_of(words: tuple[str, ...]) -> re.Pattern[str]:
 
 
 # Without a mark, no attack can do without one of these.
-_WORD = _any_of(
+_WORDS = (
     ("..", "/.", ":", "@", "%sys", ".hta", ".htg", ".htp", ".ini", "/bin/", "/etc/", "/proc/", "/sbin/")
     + ("acunetix", "allow_url", "appscan", "auto_prep", "bxss.", "burpcoll", "call_user", "cmd.exe", "cmd/")
     + ("dns", "domainserver", "getruntime", "iccid=", "imei=", "imsi=", "inexistent", "interact.sh")
@@ -75,6 +100,7 @@ _WORD = _any_of(
     + ("somecustominj", "system32", "thishouldnot", "vega", "vulnweb", "w00tw00t", "wp-config", "wvs")
     + ("xp_cmdshell",)
 )
+_WORD = _any_of(_WORDS)
 
 _COMMENT = re.compile(r"/\*[^*]{0,80}\*/")
 

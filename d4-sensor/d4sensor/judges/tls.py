@@ -31,23 +31,24 @@ class TlsJudge:
         Counts ``tls_hellos``, those of clients, ``tls_certificates``, and what is neither in
         ``tls_malformed``.
         """
+        hellos = 0
         for _, packet, headers, message in traffic.handshakes:
             try:
-                verdicts = self._of(message, counts)
+                if message[0] == tls.CLIENT_HELLO:
+                    verdicts = self._clients.of(tls.hello(message))
+                    hellos += 1
+                else:
+                    verdicts = self._of(tls.certificate(message))
+                    counts["tls_certificates"] += 1
             except tls.TlsError:
                 counts["tls_malformed"] += 1
                 continue
             for verdict in verdicts:
                 yield Finding(packet, flows.read(*headers), verdict)
+        counts["tls_hellos"] += hellos
 
-    def _of(self, message: bytes, counts: Counter[str]) -> list[Verdict]:
-        """The verdicts on a message of the handshake. Raises TlsError."""
-        if message[0] == tls.CLIENT_HELLO:
-            verdicts = self._clients.of(tls.hello(message))
-            counts["tls_hellos"] += 1
-            return verdicts
-        certificate = tls.certificate(message)
-        counts["tls_certificates"] += 1
+    def _of(self, certificate: bytes) -> list[Verdict]:
+        """The verdicts on a certificate, in DER."""
         key = hashlib.sha1(certificate, usedforsecurity=False).hexdigest()
         verdict = _listed("CERT", key, self._trails)
         return [verdict] if verdict else []

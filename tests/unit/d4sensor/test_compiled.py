@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4sensor import compiled
-from d4sensor.compiled import Contents
+from d4sensor.compiled import Contents, OtherLayout
 from d4sensor.indicator import parse
 from d4sensor.merge import merge
 from d4sensor.trails import Entry, Trail, TrailError, Trails
@@ -84,11 +84,25 @@ def test_new_file_takes_the_place_of_one_that_is_in_use(tmp_path: Path) -> None:
 
 def test_what_a_file_lends_keeps_it_open(tmp_path: Path) -> None:
     found = opened(tmp_path / "trails.mdb", "evil.tld", "192.0.2.1")
-    get, addresses = found.get, found.addresses
+    get, addresses, keys = found.get, found.addresses, found.filter
     del found
     gc.collect()
+    assert keys.may_be("evil.tld")
     assert get("evil.tld") == BAD
     assert addresses.hold4(np.array([0xC0000201], dtype=np.uint32)).all()
+
+
+def test_file_is_let_go_at_once(tmp_path: Path) -> None:
+    found = opened(tmp_path / "trails.mdb", "evil.tld", "192.0.2.1")
+    assert found.filter.may_be("evil.tld")
+    maps = Path("/proc/self/maps")
+    assert str(tmp_path) in maps.read_text()
+    gc.disable()
+    try:
+        del found
+        assert str(tmp_path) not in maps.read_text()
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("content", [b"", b"no trails", b"\0" * 100_000])
@@ -110,8 +124,8 @@ def test_file_that_was_cut_off(tmp_path: Path) -> None:
 def test_file_of_another_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "trails.mdb"
     compiled.write(path, contents("evil.tld"))
-    monkeypatch.setattr(compiled, "MARK", b"d4trail2")
-    with pytest.raises(TrailError, match="trails.mdb: these are not trails"):
+    monkeypatch.setattr(compiled, "MARK", b"d4trail1")
+    with pytest.raises(OtherLayout, match="trails.mdb was compiled by another version of d4-sensor"):
         compiled.open_(path)
 
 

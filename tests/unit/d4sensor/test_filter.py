@@ -5,6 +5,8 @@ from __future__ import annotations
 import zlib
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from d4sensor.filter import Filter
 
@@ -18,7 +20,15 @@ def test_keys_pass_and_nearly_nothing_else() -> None:
     keys = [f"evil{n}.tld" for n in range(3000)] + ["bücher.tld"]
     found = Filter.of(keys)
     assert found.may_hold(sums(keys)).all()
-    assert np.count_nonzero(found.may_hold(sums([f"good{n}.tld" for n in range(3000)]))) < 300
+    others = [f"good{n}.tld" for n in range(10_000)]
+    assert np.count_nonzero(found.may_hold(sums(others))) < 200
+
+
+@given(st.lists(st.text(max_size=3), max_size=50), st.lists(st.text(max_size=3), max_size=50))
+def test_of_one_text_it_says_the_same_as_of_many(keys: list[str], others: list[str]) -> None:
+    found = Filter.of(keys)
+    texts = [*keys, *others]
+    assert found.may_hold(sums(texts)).tolist() == [found.may_be(text) for text in texts]
 
 
 def test_nothing_passes_where_there_are_no_keys() -> None:

@@ -164,6 +164,19 @@ def test_hello_in_several_segments(size: int) -> None:
     assert [found for part in parts for found in watch.handshakes(part)] == [HELLO]
 
 
+def test_hello_with_the_ports_of_a_head_that_waits() -> None:
+    hello = frames.hello_message()
+    whole = frames.records(hello)
+    for waiting in (REQUEST, frames.records(HELLO, 1000)):
+        watch = Watch()
+        assert watch.handshakes(segment(waiting, 0, 30, client="10.0.0.2")) == []
+        assert watch.handshakes(*segments(whole)) == [hello]
+        # It comes in the place of a head of its own flow, behind a gap in it.
+        watch.add(segment(waiting, 0, 30))
+        assert watch.handshakes(segment(bytes(100) + whole, 100, 100 + len(whole))) == [hello]
+        assert watch.counts["heads_given_up"] == 1
+
+
 def test_certificate_in_several_segments() -> None:
     flight = frames.server_hello() + frames.certificate(bytes(2000), b"another")
     parts = segments(frames.records(flight), 1400)

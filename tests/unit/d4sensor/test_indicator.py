@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d4sensor.addresses import Network
-from d4sensor.indicator import Indicator, IndicatorError, endpoint_text, parse
+from d4sensor.indicator import Indicator, IndicatorError, endpoint_text, landmark, parse
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,21 @@ def test_addresses_that_packets_must_have(line: str, network: Network | None) ->
 def test_line_that_names_nothing(line: str, reason: str) -> None:
     with pytest.raises(IndicatorError, match=re.escape(reason)):
         parse(line)
+
+
+@pytest.mark.parametrize(
+    ("key", "mark"),
+    [
+        ("evil.tld/", "evil.tld/"),
+        ("evil.tld:8080/a/b", "evil.tld:8080/"),
+        ("/gate.php", "/gate.php"),
+        ("/a/b.php?x=/c", "/b.php"),
+        ("/a/?x=", "/a"),
+        ("/?x=", "/"),
+    ],
+)
+def test_landmark(key: str, mark: str) -> None:
+    assert landmark(key) == mark
 
 
 def test_endpoint_text() -> None:

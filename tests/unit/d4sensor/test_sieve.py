@@ -152,5 +152,23 @@ def test_segments_are_those_of_tcp_with_data() -> None:
     assert traffic.segments.tolist() == [2, 3]
 
 
+def test_addresses_of_ipv4_and_ipv6_side_by_side() -> None:
+    traffic, _ = sieved(
+        frames.ping("10.0.0.1", "203.0.113.5"),
+        frames.ping("2001:db8::1", "2001:db8:bad::1"),
+        frames.frame(frames.ip("203.0.113.6", "10.0.0.1", 47, b"", options=b"\1" * 4)),
+        frames.ping("2001:db8::1", "2001:db8::2"),
+        frames.ping("10.0.0.1", "10.0.0.2"),
+    )
+    assert traffic.six.tolist() == [False, True, False, True, False]
+    assert traffic.pair[::2].tolist() == [
+        [0x0A000001, 0xCB007105],
+        [0xCB007106, 0x0A000001],
+        [0x0A000001, 0x0A000002],
+    ]
+    assert traffic.six_pair(np.array([3])).tolist() == [[0x20010DB800000000, 1, 0x20010DB800000000, 2]]
+    assert traffic.listed(np.arange(5), TRAILS.addresses).tolist() == [True, True, True, False, False]
+
+
 def test_no_packets() -> None:
     assert kept() == ([], [], [])

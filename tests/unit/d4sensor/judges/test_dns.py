@@ -151,6 +151,27 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert held == [20, 40, 20, 40, 20, 40, 20, 40, 20]
 
 
+def test_messages_that_were_read_are_known_and_their_memory_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[bytes] = []
+    questions = parser.questions
+    monkeypatch.setattr(parser, "questions", lambda message: read.append(message) or questions(message))
+    monkeypatch.setattr(dns, "MESSAGES", 30)
+    judge, counts, held = judge_of(trails_of(EVIL)), Counter[str](), []
+    for n in range(9):
+        names = [f"{'x' * 60}.n{n}-{m}.evil.tld" for m in range(20)]
+        packets = [frames.query(CLIENT, name) for name in names * 2]
+        found = judge.judge(sieve(batch(*packets), counts), counts)
+        assert [each.verdict.text for each in found] == [f"({name[:-9]}).evil.tld" for name in names * 2]
+        held.append(len(judge._asked))
+    assert len(read) < 9 * 40
+    assert max(held) <= 30
+    long = frames.udp(CLIENT, 1, "10.0.0.53", 53, frames.dns("x" * 60 + ".evil.tld") + bytes(513))
+    list(judge.judge(sieve(batch(long), counts), counts))
+    assert len(judge._asked) == held[-1]
+
+
 def test_several_questions_are_all_judged() -> None:
     sections = frames.question("good.tld"), frames.question("evil.tld"), frames.question("www.evil.tld")
     message = frames.dns_message(*sections)

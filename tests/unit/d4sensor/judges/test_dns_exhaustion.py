@@ -61,6 +61,13 @@ def test_names_of_one_window_count_together() -> None:
     assert verdicts(exhaustion, asked[500:], 1000 + WINDOW) == []
 
 
+def test_names_that_are_told_late_count_in_the_window() -> None:
+    exhaustion, asked = DnsExhaustion(), names("evil.tld")
+    assert verdicts(exhaustion, asked[:500], 1000) == []
+    assert verdicts(exhaustion, asked[500:-1], 999) == []
+    assert verdicts(exhaustion, asked[-1:], 1001) == [Verdict("DNS", "(x999).evil.tld", TRAIL)]
+
+
 def test_time_that_goes_backwards_begins_a_window() -> None:
     exhaustion, asked = DnsExhaustion(), names("evil.tld")
     assert verdicts(exhaustion, asked[:500], 1000) == []

