@@ -1,228 +1,173 @@
-"""A D4 client on asyncio: takes lines, keeps them while nobody can be reached, sends them over TLS."""
+"""A D4 client on asyncio: delivers what waits in an outbox to the first server that takes it."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import ssl
-import time
-from collections import deque
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
-from d4common.config import Endpoint
+from d4common.acknowledged import AheadOfSpool, BadAnswer
+from d4common.config import Endpoint, Proxy
+from d4common.connection import Connection, explain, open_connection
+from d4common.delivery import AcknowledgedDelivery, PlainDelivery, SpoolMoved, first
+from d4common.outbox import Outbox
 from d4common.sender import Sender
+from d4common.service import cancel
+from d4common.session import ALPN_ACK
 from d4common.tls import TLSError
 
-CONNECT_TIMEOUT = 15.0
-"""Seconds for TCP and TLS together."""
+T = TypeVar("T")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds between attempts to connect: doubled each time, up to the longest."""
+"""Seconds between rounds of attempts to connect: doubled each time, up to the longest."""
 
 DRAIN_TIME = 5.0
-"""Seconds that a stop waits for what is still to be sent."""
-
-
-class Outbox:
-    """Lines that wait to be sent, the oldest first, at most ``most`` bytes of them.
-
-    When it is full the oldest go, and are counted in ``dropped``.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.dropped = 0
-        self._most = most
-        self._size = 0
-        self._lines: deque[bytes] = deque()
-        self._in_flight: list[bytes] = []
-        self._filled = asyncio.Event()
-        self._empty = asyncio.Event()
-        self._empty.set()
-
-    def __len__(self) -> int:
-        """Lines that wait."""
-        return len(self._lines)
-
-    def put(self, line: bytes) -> None:
-        """Adds a line, which has its line feed."""
-        self._lines.append(line)
-        self._size += len(line)
-        while self._size > self._most and len(self._lines) > 1:
-            self._size -= len(self._lines.popleft())
-            self.dropped += 1
-        self._filled.set()
-        self._empty.clear()
-
-    def take(self, most: int) -> list[bytes]:
-        """Lines of ``most`` bytes together, at least one if there is any; sent() or put_back() follows."""
-        size = 0
-        while self._lines and (not self._in_flight or size + len(self._lines[0]) <= most):
-            line = self._lines.popleft()
-            self._in_flight.append(line)
-            size += len(line)
-        self._size -= size
-        if not self._lines:
-            self._filled.clear()
-        return self._in_flight
-
-    def sent(self) -> None:
-        """What take() gave has been sent."""
-        self._in_flight = []
-        if not self._lines:
-            self._empty.set()
-
-    def put_back(self) -> None:
-        """What take() gave could not be sent, and is the next again."""
-        self._lines.extendleft(reversed(self._in_flight))
-        self._size += sum(map(len, self._in_flight))
-        self._in_flight = []
-        if self._lines:
-            self._filled.set()
-
-    async def filled(self) -> None:
-        """Returns when there is a line to take."""
-        await self._filled.wait()
-
-    async def empty(self) -> None:
-        """Returns when all has been sent."""
-        await self._empty.wait()
+"""Seconds that a stop takes at most, for what is still to be delivered and for closing."""
 
 
 class Client:
-    """Sends what is in ``outbox`` to ``destination``, connecting again for as long as it takes."""
+    """Sends what is in ``outbox`` to one of ``destinations``, connecting again for as long as it takes.
+
+    They are tried in their order, one at once after the other; after all of them there is a pause. A
+    connection that has lasted, or whose server has stored something, was a good one: when it breaks, the
+    round begins anew, and pauses are short again.
+    """
 
     def __init__(
         self,
         sender: Sender,
         outbox: Outbox,
-        destination: Endpoint,
+        destinations: Sequence[Endpoint],
         context: Callable[[], ssl.SSLContext],
         changed: Callable[[str], None],
+        proxy: Proxy | None = None,
     ) -> None:
         """``context`` is asked for at each attempt, so a CA may come later or be replaced (TLSError);
         ``changed`` hears in words what became of the connection.
         """
         self._sender = sender
         self._outbox = outbox
-        self._destination = destination
+        self._destinations = destinations
         self._context = context
         self._changed = changed
+        self._proxy = proxy
         self.connected = False
-        """Whether there is a connection."""
+        """Whether there is a connection whose server, as far as can be known, has taken this sensor in."""
+        self._sent = 0
+        """The last number that a server can have."""
+        self._fruitful = False
+        """Whether the destination that is being tried has stored anything, as far as is known."""
         self._stopping = asyncio.Event()
+        self._end = 0.0
+        """When the stop must be over, in the time of the event loop."""
+        self._delivered = asyncio.Event()
 
     async def run(self) -> None:
-        """Connects and sends until stop() has been called."""
-        sending = asyncio.create_task(self._send_for_ever())
-        stopped = asyncio.create_task(self._stopping.wait())
-        try:
-            await asyncio.wait((sending, stopped), return_when="FIRST_COMPLETED")
-            if self.connected:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._outbox.empty(), DRAIN_TIME)
-        finally:
-            stopped.cancel()
-            sending.cancel()
-        with suppress(asyncio.CancelledError):
-            await sending
-
-    def stop(self) -> None:
-        """Asks run() to return: at once, or in DRAIN_TIME seconds if more can be sent until then."""
-        self._stopping.set()
-
-    async def _send_for_ever(self) -> None:
-        """One connection after the other, with longer and longer pauses until one has lasted."""
-        loop = asyncio.get_running_loop()
+        """Connects and sends until stop() has been called. The outbox is open; its errors are raised."""
+        self._sent = self._outbox.known
         pause = FIRST_PAUSE
-        while True:
-            began = loop.time()
-            try:
-                await self._send_once()
-            except (OSError, TLSError) as error:
-                self._changed(f"{self._destination} cannot be reached: {explain(error)}")
-            if loop.time() - began > LONGEST_PAUSE:
-                pause = FIRST_PAUSE
-            await asyncio.sleep(pause * random.uniform(0.5, 1))
+        while not self._stopping.is_set():
+            good = await self._try_each()
+            pause = FIRST_PAUSE if good else pause
+            await self._unless_stopped(asyncio.sleep(pause * random.uniform(0.5, 1)))
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _send_once(self) -> None:
-        """Connects and sends until the connection breaks. Raises OSError or TLSError if there is none."""
-        reader, writer = await self._connect()
-        self.connected = True
-        self._changed(f"connected to {self._destination}")
+    def stop(self) -> None:
+        """Asks run() to return: at once, or in DRAIN_TIME seconds if more can be delivered until then."""
+        self._end = asyncio.get_running_loop().time() + DRAIN_TIME
+        self._stopping.set()
+
+    async def _try_each(self) -> bool:
+        """One round; whether it ended with a connection that was a good one."""
+        loop = asyncio.get_running_loop()
+        for destination in self._destinations:
+            began = loop.time()
+            self._fruitful = False
+            while await self._deliver_to(destination) and not self._stopping.is_set():
+                pass
+            good = self._fruitful or loop.time() - began > LONGEST_PAUSE
+            if good or self._stopping.is_set():
+                return good
+        return False
+
+    async def _deliver_to(self, destination: Endpoint) -> bool:
+        """Connects and delivers until the connection ends; whether it is to be opened again at once."""
         try:
-            await self._send(reader, writer)
-        except OSError as error:
-            self.connected = False
-            writer.transport.abort()
-            self._changed(f"connection to {self._destination} lost: {explain(error)}")
-        except asyncio.CancelledError:
-            writer.close()
-            with suppress(OSError):  # what is still in this process goes out, or takes too long
-                await asyncio.wait_for(writer.wait_closed(), DRAIN_TIME)
-            raise
+            connection = await self._unless_stopped(self._connect(destination))
+        except (OSError, TLSError) as error:
+            self._changed(f"{destination} cannot be reached: {explain(error)}")
+            return False
+        if connection is None:
+            return False
+        delivery = self._delivery(connection, destination)
+        try:
+            await first(delivery.run(), self._drained())
+            await connection.close(self._end - asyncio.get_running_loop().time())
+        except SpoolMoved:
+            return True
+        except AheadOfSpool as error:
+            self._lose(destination, f"{error}; {self._outbox.advice}")
+        except (OSError, BadAnswer) as error:
+            self._lose(destination, explain(error))
         finally:
             self.connected = False
+            self._sent = max(self._sent, delivery.sent)
+            self._fruitful |= delivery.fruitful
+            connection.abort()
+        return False
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        host, port = self._destination.host, self._destination.port
-        opening = asyncio.open_connection(host, port, ssl=self._context(), server_hostname=host)
-        reader, writer = await asyncio.wait_for(opening, CONNECT_TIMEOUT)
-        # drain() then waits for nearly all of it to be with the kernel, the most that plain D4 lets a
-        # sender know. (With a high mark of 0, TLS would pause for good: 0 bytes reach it.)
-        writer.transport.set_write_buffer_limits(high=1, low=0)
-        return reader, writer
+    def _lose(self, destination: Endpoint, why: str) -> None:
+        self.connected = False
+        self._changed(f"connection to {destination} lost: {why}")
 
-    async def _send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Sends until the connection breaks, then raises OSError."""
-        writer.write(self._sender.opening(int(time.time())))
-        closed = asyncio.create_task(_closed(reader))
+    async def _connect(self, destination: Endpoint) -> Connection:
+        context = self._context()
+        context.set_alpn_protocols([ALPN_ACK])
+        return await open_connection(destination, context, self._proxy)
+
+    def _delivery(
+        self, connection: Connection, destination: Endpoint
+    ) -> AcknowledgedDelivery | PlainDelivery:
+        """The delivery that this server has agreed to."""
+        acknowledges = connection.alpn == ALPN_ACK
+        state = f"connected to {destination}"
+        if not acknowledges:
+            state += ", by plain D4: it acknowledges nothing"
+
+        def taken_in() -> None:
+            if not self.connected:
+                self.connected = True
+                self._changed(state)
+
+        sender, outbox = self._sender, self._outbox
+        if acknowledges:
+            return AcknowledgedDelivery(connection, sender, outbox, self._sent, taken_in, self._acknowledge)
+        return PlainDelivery(connection, sender, outbox, taken_in, self._acknowledge)
+
+    async def _acknowledge(self, number: int) -> None:
+        await self._outbox.acknowledge(number)
+        self._delivered.set()
+
+    async def _drained(self) -> None:
+        """Returns after stop(), when all is delivered or the time for it is over."""
+        await self._stopping.wait()
+        await first(self._all_delivered(), asyncio.sleep(DRAIN_TIME))
+
+    async def _all_delivered(self) -> None:
+        while self._outbox.first < self._outbox.next:
+            self._delivered.clear()
+            await self._delivered.wait()
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What ``work`` gives, or None where stop() came before."""
+        task = asyncio.create_task(work)
+        stopped = asyncio.create_task(self._stopping.wait())
         try:
-            while True:
-                await _or_closed(self._outbox.filled(), closed)
-                await self._send_batch(writer, closed)
+            await asyncio.wait((task, stopped), return_when="FIRST_COMPLETED")
         finally:
-            closed.cancel()
-
-    async def _send_batch(self, writer: asyncio.StreamWriter, closed: asyncio.Task[None]) -> None:
-        """Sends one packet of lines; they go back into the outbox if the connection fails meanwhile."""
-        try:
-            for packet in self._sender.packets(self._outbox.take(self._sender.snaplen), int(time.time())):
-                writer.write(packet)
-            await _or_closed(writer.drain(), closed)
-        except BaseException:
-            self._outbox.put_back()
-            raise
-        self._outbox.sent()
-
-
-async def _or_closed(work: Coroutine[Any, Any, None], closed: asyncio.Task[None]) -> None:
-    """Waits for ``work``, or raises ConnectionResetError when the peer closes before."""
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.wait((task, closed), return_when="FIRST_COMPLETED")
-        if closed.done() or not task.done():
-            raise ConnectionResetError("the server closed it; its log says why")
-        task.result()
-    finally:
-        task.cancel()
-
-
-async def _closed(reader: asyncio.StreamReader) -> None:
-    """Returns when the peer has closed the connection; what it says before is not for us."""
-    with suppress(OSError):
-        while await reader.read(4096):
-            pass
-
-
-def explain(error: BaseException) -> str:
-    """Why a connection failed, in words that say what to look at."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}"
-    if isinstance(error, TimeoutError):
-        return f"no answer in {CONNECT_TIMEOUT:.0f} s"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+            await cancel(task, stopped)
+            if not task.cancelled():
+                task.exception()  # or it would be told as never retrieved where this was cancelled meanwhile
+        return None if task.cancelled() else task.result()

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import unquote
 from uuid import UUID
 
 T = TypeVar("T")
@@ -377,6 +378,41 @@ def endpoint(default_port: int) -> Callable[[str], Endpoint]:
         return Endpoint(address(match[1]) if match[1] else match[2], number)
 
     return parse
+
+
+def endpoints(default_port: int) -> Callable[[str], tuple[Endpoint, ...]]:
+    """One HOST:PORT or more, with white space or commas between them."""
+    one = endpoint(default_port)
+    return lambda value: tuple(map(one, words(value)))
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A SOCKS5 proxy, and who we are for it: user name and password, of 1 to 255 bytes each."""
+
+    endpoint: Endpoint
+    user: str | None = None
+    password: str = dataclasses.field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return str(self.endpoint)
+
+
+_PROXY = re.compile(r"socks5://(?:([^:@/\s]+):([^:@/\s]+)@)?([^@/\s]+)")
+
+
+def proxy(value: str) -> Proxy:
+    """socks5://HOST:PORT, or socks5://USER:PASSWORD@HOST:PORT with other signs than letters as %XX."""
+    match = _PROXY.fullmatch(value)
+    if not match:
+        raise ValueError("must be socks5://HOST:PORT or socks5://USER:PASSWORD@HOST:PORT")
+    where = endpoint(1080)(match[3])
+    if match[1] is None:
+        return Proxy(where)
+    user, password = unquote(match[1]), unquote(match[2])
+    if max(len(user.encode()), len(password.encode())) > 255:
+        raise ValueError("must have a user name and a password of at most 255 bytes")
+    return Proxy(where, user, password)
 
 
 def redis_url(value: str) -> str:

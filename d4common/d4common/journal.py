@@ -19,6 +19,21 @@ from systemd.journal import JournalHandler
 REFUSED = UUID("6f1c2c7b1d1f4f3c9d0a2b8e5d7a4c11")
 """A server closed a connection; D4_REASON, D4_SENSOR, D4_ADDRESS say whose and why."""
 
+ENROLMENT = UUID("3a8b1f60d2c94e57a6f0c7d89b14e2a5")
+"""A sensor (D4_SENSOR, D4_ADDRESS) waits for an administrator's approval, was let in, or got another key."""
+
+GAP = UUID("9d4e0c5b7a1246f8b3c85f0e21d7a694")
+"""A server misses packets of a sensor's spool (D4_SENSOR) that will not come any more."""
+
+SPOOL_DAMAGED = UUID("c1f0a4d26b0e4d8f9a3be7d5402c8e61")
+"""A sensor's spool was damaged: it was set aside, and what could be read put into a new one."""
+
+SPOOL_DROPPED = UUID("5e2b8f7a90c34a6db1d84c0f7e63a9d2")
+"""A sensor gave up its oldest events, for which it had no room any more."""
+
+SPOOL_BLOCKED = UUID("a87d3c19e5f24b0c8d6290b4f1e7c35a")
+"""A sensor's disk does not take events, or takes them again."""
+
 FIRST_PASSWORD = UUID("0b7f6a3c52d84d2c8f6e1a9c4e3b7d22")
 """A daemon made the first password of its web page."""
 

@@ -5,7 +5,10 @@ records are all in the one that its UUID chooses, so they keep their order. The 
 tag, so that whatever belongs to one partition lies on one node of a Redis Cluster.
 
 An entry holds what one packet completed: whole records for types that are lines, never one entry per
-line. An **analyzer queue** is a consumer group of its type's streams, so a further queue copies nothing.
+line. What is numbered (docs/protocol.md, section 2) is appended once, however often it comes: the number
+that a spool has come to lies beside its stream, and both change in one step.
+
+An **analyzer queue** is a consumer group of its type's streams, so a further queue copies nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from redis.asyncio import Redis, UnixDomainSocketConnection
+from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError, ResponseError
 
 log = logging.getLogger(__name__)
@@ -36,6 +40,45 @@ CLAIM_AFTER = 60.0
 """Seconds after which a consumer takes over what another one was given and has not acknowledged."""
 
 
+SPOOL_LIFETIME = 90 * 86400
+"""Seconds after which it is forgotten how far a spool had come from which nothing came since."""
+
+_APPEND = """
+-- KEYS: number that the spool has come to, stream. ARGV: lifetime, sensor, then for each entry the number
+-- of its first packet, its time, how many packets it has, and their payloads. Of the packets only those
+-- are appended whose numbers are higher than what the spool has come to.
+local before = tonumber(redis.call('GET', KEYS[1]) or '0')
+local stored, entries, repeated, gaps = before, 0, 0, {}
+local at = 3
+while at <= #ARGV do
+  local number, time, count = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
+  local first, last = at + 3, at + 2 + count
+  local again = math.max(0, math.min(count, stored + 1 - number))
+  repeated = repeated + again
+  if again < count then
+    if number > stored + 1 then
+      gaps[#gaps + 1] = stored + 1
+      gaps[#gaps + 1] = number - 1
+    end
+    local data = ARGV[last]
+    if first + again < last then
+      data = table.concat(ARGV, '', first + again, last)
+    end
+    if data ~= '' then
+      redis.call('XADD', KEYS[2], '*', 'sensor', ARGV[2], 'time', time, 'data', data)
+      entries = entries + 1
+    end
+    stored = number + count - 1
+  end
+  at = last + 1
+end
+if stored > before then
+  redis.call('SET', KEYS[1], string.format('%.0f', stored), 'EX', ARGV[1])
+end
+return {stored, entries, repeated, unpack(gaps)}
+"""
+
+
 class QueueMissing(Exception):
     """There is no analyzer queue of this name for this type."""
 
@@ -47,6 +90,40 @@ class Entry(NamedTuple):
     type: str
     timestamp: int
     data: bytes
+
+
+class Spool(NamedTuple):
+    """A spool of a sensor, as docs/protocol.md 2.1 has it."""
+
+    sensor: UUID
+    id: UUID
+
+
+class Numbered(NamedTuple):
+    """Packets of a spool, in a row from ``number`` on, whose payloads make one entry together.
+
+    Without payloads it stores nothing, and only asks how far the spool has come.
+    """
+
+    spool: Spool
+    type: str
+    timestamp: int
+    number: int
+    payloads: Sequence[bytes]
+
+
+class Progress(NamedTuple):
+    """How far a spool has come: up to the number ``stored`` all is stored.
+
+    And what this append did: ``entries`` it added, packets it left out because they were ``repeated``, and
+    ``gaps``, first and last number of those that were skipped.
+    """
+
+    spool: Spool
+    stored: int
+    entries: int
+    repeated: int
+    gaps: list[tuple[int, int]]
 
 
 class Delivery(NamedTuple):
@@ -122,13 +199,41 @@ def streams(type: str) -> list[str]:
     return [stream(type, number) for number in range(PARTITIONS)]
 
 
-async def append(redis: Redis, entries: Sequence[Entry]) -> None:
-    """Appends all entries or, where Redis is full, none, in one round trip. Raises what redis-py raises."""
+async def append(redis: Redis, entries: Sequence[Entry | Numbered]) -> list[Progress]:
+    """Appends all entries or, where Redis is full, none, in one round trip; says how far spools have come.
+
+    Raises what redis-py raises. Then what is numbered may be appended again without harm, even where only
+    the answer was lost.
+    """
+    numbered: dict[tuple[Spool, str], list[Numbered]] = {}
     async with redis.pipeline(transaction=True) as pipe:
         for entry in entries:
-            fields = {"sensor": entry.sensor.bytes, "time": entry.timestamp, "data": entry.data}
-            pipe.xadd(stream(entry.type, partition(entry.sensor)), fields)
-        await pipe.execute()
+            if isinstance(entry, Numbered):
+                numbered.setdefault((entry.spool, entry.type), []).append(entry)
+            else:
+                fields = {"sensor": entry.sensor.bytes, "time": entry.timestamp, "data": entry.data}
+                pipe.xadd(stream(entry.type, partition(entry.sensor)), fields)
+        for (spool, type), group in numbered.items():
+            _append_numbered(pipe, spool, type, group)
+        answers = await pipe.execute()
+    ours = answers[len(answers) - len(numbered) :]
+    return [_progress(spool, answer) for (spool, _), answer in zip(numbered, ours, strict=True)]
+
+
+def _append_numbered(pipe: Pipeline, spool: Spool, type: str, group: Sequence[Numbered]) -> None:
+    """Both keys of the script lie in the sensor's partition, so one node of a Redis Cluster has them."""
+    number = partition(spool.sensor)
+    reached = f"d4:{{{number}}}:spool:{spool.sensor}:{spool.id}"
+    arguments: list[bytes | int] = [SPOOL_LIFETIME, spool.sensor.bytes]
+    for entry in group:
+        if entry.payloads:
+            arguments += (entry.number, entry.timestamp, len(entry.payloads), *entry.payloads)
+    pipe.eval(_APPEND, 2, reached, stream(type, number), *arguments)
+
+
+def _progress(spool: Spool, answer: list[int]) -> Progress:
+    stored, entries, repeated, *gaps = answer
+    return Progress(spool, stored, entries, repeated, list(zip(gaps[::2], gaps[1::2], strict=True)))
 
 
 async def create_queue(redis: Redis, type: str, name: str) -> None:

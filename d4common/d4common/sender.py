@@ -1,10 +1,10 @@
-"""What a sensor sends on one connection of plain D4: the meta header, then data, as packets. No I/O."""
+"""What a sensor sends, as signed packets of plain D4, each to be written in one piece. No I/O."""
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -22,29 +22,34 @@ class Identity:
 
 @dataclass(frozen=True)
 class Sender:
-    """The sensor's end: what it sends, as packets, each to be written in one piece.
+    """Signs payloads as packets of one D4 type. ``meta_header`` is the JSON that goes before type 254.
 
-    ``meta_header`` is the JSON of type 2 and goes with type 254; ``snaplen`` is the most bytes of payload
-    in one packet.
+    ``preamble`` gives the payload without which data of the type cannot be read that does not begin with
+    the first packet, such as the header of a pcap file.
     """
 
     identity: Identity
     type: int
-    meta_header: dict[str, Any] | None
-    snaplen: int
+    meta_header: dict[str, Any] | None = None
     version: int = 1
+    preamble: Callable[[], bytes] = bytes
 
     def opening(self, timestamp: int) -> bytes:
-        """The packets that open a connection: the meta header in one packet, or nothing."""
-        if self.meta_header is None:
-            return b""
-        document = json.dumps(self.meta_header, separators=(",", ":")).encode()
-        return self._packet(META_HEADER, document, timestamp)
+        """What comes before the first data of a connection: the meta header in one packet, or nothing."""
+        return b"" if self.meta_header is None else self.meta(self.meta_header, timestamp)
 
-    def packets(self, lines: Iterable[bytes], timestamp: int) -> Iterator[bytes]:
-        """Packets of whole lines, as many in each as snaplen allows."""
-        for payload in pack_lines(lines, self.snaplen):
-            yield self._packet(self.type, payload, timestamp)
+    def resuming(self, timestamp: int) -> bytes:
+        """What then comes before the data of plain D4 that goes on with a later packet than the first."""
+        preamble = self.preamble()
+        return self.packet(preamble, timestamp) if preamble else b""
+
+    def meta(self, document: dict[str, Any], timestamp: int) -> bytes:
+        """A packet of type 2: an object of JSON."""
+        return self._packet(META_HEADER, json.dumps(document, separators=(",", ":")).encode(), timestamp)
+
+    def packet(self, payload: bytes, timestamp: int) -> bytes:
+        """A packet of data. ``timestamp`` is in seconds since the epoch, of when the payload was made."""
+        return self._packet(self.type, payload, timestamp)
 
     def _packet(self, type: int, payload: bytes, timestamp: int) -> bytes:
         return encode(self.identity.key, self.identity.uuid.bytes, type, payload, timestamp, self.version)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from d4common import config
-from d4common.config import ConfigError, Endpoint, Loaded, Origin, Written, option
+from d4common.config import ConfigError, Endpoint, Loaded, Origin, Proxy, Written, option
 
 
 @dataclass(frozen=True)
@@ -300,7 +300,8 @@ def test_what_show_prints_loads_back_to_the_same(load: Load, values: dict[str, s
 
 V4 = "6f1c2c7b-1d1f-4f3c-9d0a-2b8e5d7a4c11"
 Parser = Callable[[str], Any]
-whole, wholes, server = config.integer(-1, 255), config.integers(1, 255), config.endpoint(4443)
+whole, wholes = config.integer(-1, 255), config.integers(1, 255)
+server, servers = config.endpoint(4443), config.endpoints(4443)
 size = config.bytes_size("1K", "2G")
 live_or_file = config.choice("live", "file")
 
@@ -342,6 +343,9 @@ live_or_file = config.choice("live", "file")
         (server, "192.0.2.1:65535", Endpoint("192.0.2.1", 65535)),
         (server, "[2001:db8::1]", Endpoint("2001:db8::1", 4443)),
         (server, "[::1]:7", Endpoint("::1", 7)),
+        (servers, "d4server:1, [::1]", (Endpoint("d4server", 1), Endpoint("::1", 4443))),
+        (config.proxy, "socks5://127.0.0.1:9050", Proxy(Endpoint("127.0.0.1", 9050))),
+        (config.proxy, "socks5://a%3Ab:%40@proxy", Proxy(Endpoint("proxy", 1080), "a:b", "@")),
         (config.redis_url, "unix:///run/redis/d4.sock", "unix:///run/redis/d4.sock"),
         (config.redis_url, "redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
         (config.redis_url, "rediss://user:pass@[::1]:1", "rediss://user:pass@[::1]:1"),
@@ -387,6 +391,9 @@ def test_value_is_taken(parse: Parser, text: str, value: object) -> None:
             ["", ":1", "a:", "::1", "a b", "[::1", "a:b", "a..b", ".a", "-a", "a_!", "a" * 64, "http://a"],
             "must be HOST or HOST:PORT",
         ),
+        (servers, ["", ","], "must hold at least one word"),
+        (config.proxy, ["proxy:1080", "http://proxy", "socks5://me@proxy", "socks5://"], "must be socks5://"),
+        (config.proxy, [f"socks5://{'é' * 128}:x@proxy"], "at most 255 bytes"),
         (server, ["[x]", "[:::]", "[1.2.3.4.5]:1"], "must be an address"),
         (server, ["a:0", "a:65536", "a:" + "1" * 5000], "whole number from 1 to 65535"),
         (

@@ -1,11 +1,10 @@
-"""Plain D4 from both ends: what a server accepts, in which order, and what a sensor sends."""
+"""What a server accepts, in which order: plain D4 and the acknowledged session."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -14,11 +13,11 @@ from chunks import bytewise, pieces, sizes_of_chunks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4common.packet import HEADER_SIZE, MAX_PAYLOAD, encode
-from d4common.sender import Identity, Sender, pack_lines
+from d4common.packet import HEADER_SIZE, MAX_PAYLOAD, META_HEADER, Decoder, encode
 from d4common.session import (
     MAX_META_FRAGMENTS,
     MAX_META_HEADER,
+    MAX_SEQ,
     Data,
     Event,
     Hello,
@@ -27,6 +26,7 @@ from d4common.session import (
     Receiver,
     Refused,
     Rules,
+    Session,
 )
 
 KEY = b"a key"
@@ -43,9 +43,11 @@ def packet(
     return encode(key, uuid.bytes, type, payload, time, version)
 
 
-def receive(chunks: Iterable[bytes], rules: Rules = RULES) -> list[Event | Reason]:
+def receive(
+    chunks: Iterable[bytes], rules: Rules = RULES, acknowledged: bool = False
+) -> list[Event | Reason]:
     """What a server with the sensor's key makes of a stream: its events, and why it refused it, if it did."""
-    receiver, found = Receiver(rules), list[Event | Reason]()
+    receiver, found = Receiver(rules, acknowledged), list[Event | Reason]()
     try:
         for chunk in chunks:
             receiver.receive_data(chunk)
@@ -158,6 +160,12 @@ def test_stream_has_this_outcome_in_any_chunks(packets: list[bytes], outcome: li
         ([b'{"type":"unknown"}'], [Reason.META_TYPE]),
         ([b'{"type":""}'], [Reason.META_TYPE]),
         ([b'{"type":"' + b"x" * 90_000 + b'"}'], [Reason.META_TYPE]),
+        # One that belongs to acknowledged sessions.
+        (
+            [b'{"type":"d4-session","spool":"0e1a3c54-0b9c-4d1e-8c57-c39e3f3b1a11","seq":1}'],
+            [Reason.META_TYPE],
+        ),
+        ([b'{"type":"d4-ack"}'], [Reason.META_TYPE]),
     ],
 )
 def test_meta_header_arrives_in_fragments_or_is_refused(
@@ -250,6 +258,12 @@ def test_refusal_says_what_was_wrong_on_one_line(stream: bytes, sentence: str) -
     assert str(caught.value) == sentence
 
 
+def test_reserved_types_stay_so_whatever_the_rules_say() -> None:
+    rules = Rules(frozenset({2, 254}), frozenset({"d4-session", "d4-ack"}))
+    for type in ("d4-session", "d4-ack"):
+        assert receive([packet(2, b'{"type":"%s"}' % type.encode())], rules)[1:] == [Reason.META_TYPE]
+
+
 def test_rules_decide_what_is_accepted() -> None:
     only_lines = Rules(frozenset({3}), frozenset())
     assert receive([packet(2, META)], only_lines) == [Reason.TYPE]
@@ -275,51 +289,231 @@ def test_any_bytes_are_events_or_refused(stream: bytes, sizes: list[int]) -> Non
     assert receive([stream]) == receive(bytewise(stream)) == receive(pieces(stream, sizes))
 
 
-# The sender's end.
+# The acknowledged session.
 
-MALTRAIL = Sender(Identity(SENSOR, KEY), 254, {"type": "maltrail"}, snaplen=100)
-LINES = replace(MALTRAIL, type=3, meta_header=None)
-lines_of_text = st.lists(st.binary(max_size=50).map(lambda line: line.replace(b"\n", b"") + b"\n"))
-
-
-def test_meta_header_opens_in_one_packet() -> None:
-    assert MALTRAIL.opening(NOW) == packet(2, META)
-    assert replace(MALTRAIL, snaplen=5).opening(NOW) == packet(2, META)
-    assert LINES.opening(NOW) == b""
+SPOOL = UUID("0e1a3c54-0b9c-4d1e-8c57-c39e3f3b1a11")
+OTHER_SPOOL = UUID("0e1a3c54-0b9c-4d1e-8c57-c39e3f3b1a12")
 
 
-def test_lines_go_out_as_packets_of_the_type() -> None:
-    lines = [b"1" * 59 + b"\n", b"2" * 39 + b"\n", b"3\n"]
-    assert list(MALTRAIL.packets(lines, NOW)) == [packet(254, lines[0] + lines[1]), packet(254, lines[2])]
-    assert list(replace(LINES, version=9).packets([b"x\n"], NOW)) == [packet(3, b"x\n", version=9)]
-    assert list(LINES.packets([], NOW)) == []
+def announcement(seq: object = 1, spool: object = SPOOL, **more: object) -> bytes:
+    """A d4-session as text."""
+    return json.dumps({"type": "d4-session", "spool": str(spool), "seq": seq, **more}).encode()
 
 
-@given(lines_of_text, st.integers(1, 60))
-def test_payloads_hold_the_lines_and_end_where_one_ends(lines: list[bytes], snaplen: int) -> None:
-    found = list(pack_lines(lines, snaplen))
-    assert b"".join(found) == b"".join(lines)
-    assert all(0 < len(payload) <= snaplen for payload in found)
-    longest = max(map(len, lines), default=0)
-    assert longest > snaplen or all(payload.endswith(b"\n") for payload in found)
+def session(seq: object = 1, spool: object = SPOOL, **more: object) -> bytes:
+    """A d4-session as a packet."""
+    return packet(2, announcement(seq, spool, **more))
 
 
-def test_payloads_hold_as_many_lines_as_fit() -> None:
-    assert list(pack_lines([b"1234\n"] * 5, 10)) == [b"1234\n1234\n", b"1234\n1234\n", b"1234\n"]
-    assert list(pack_lines([b"1\n", b"123456\n", b"1\n"], 4)) == [b"1\n", b"1234", b"56\n", b"1\n"]
-    assert list(pack_lines([b"1\n", b"123456\n", b"1\n"], 5)) == [b"1\n", b"12345", b"6\n1\n"]
-    assert list(pack_lines([b"12345\n"], 3)) == [b"123", b"45\n"]
+def numbered(*packets: bytes) -> list[Any]:
+    """What a server that acknowledges makes of packets, in any chunks: in short, without the Hello."""
+    stream = b"".join(packets)
+    found = receive(packets, acknowledged=True)
+    assert found == receive([stream], acknowledged=True) == receive(bytewise(stream), acknowledged=True)
+    assert found[:1] == [Hello(SENSOR, 2)] or isinstance(found[0], Reason)
+    return [_short(event) for event in found if not isinstance(event, Hello)]
 
 
-@given(lines_of_text, st.integers(1, 200), sizes_of_chunks, st.sampled_from([MALTRAIL, LINES]))
-def test_server_receives_what_a_sensor_sends(
-    lines: list[bytes], snaplen: int, sizes: list[int], sender: Sender
-) -> None:
-    sender = replace(sender, snaplen=snaplen)
-    packets = list(sender.packets(lines, NOW))
-    events = receive(pieces(sender.opening(NOW) + b"".join(packets), sizes))
-    data = [event for event in events if isinstance(event, Data)]
-    assert b"".join(event.payload for event in data) == b"".join(lines)
-    assert [type(event) for event in events if event not in data] == (
-        [Hello, MetaHeader] if sender.type == 254 else [Hello] if packets else []
-    )
+def _short(event: Event | Reason) -> Any:
+    match event:
+        case Session(spool, seq):
+            return seq if spool == SPOOL else (spool, seq)
+        case Data(type, _, payload, number):
+            return number, type, payload
+        case MetaHeader(type):
+            return type
+    return event
+
+
+@pytest.mark.parametrize(
+    ("packets", "outcome"),
+    [
+        # Numbers go on from seq, whatever the type; packets of type 2 have none.
+        (
+            [session(7), packet(3, b"a"), packet(3), packet(3, b"b")],
+            [7, (7, "3", b"a"), (8, "3", b""), (9, "3", b"b")],
+        ),
+        (
+            [
+                session(7),
+                packet(2, META),
+                packet(254, b"a"),
+                session(8),
+                packet(254, b"b"),
+                session(9),
+                session(9),
+            ],
+            [7, "maltrail", (7, "maltrail", b"a"), 8, (8, "maltrail", b"b"), 9, 9],
+        ),
+        (
+            [session(), session(), packet(2, META), session(), packet(254)],
+            [1, 1, "maltrail", 1, (1, "maltrail", b"")],
+        ),
+        ([session(MAX_SEQ), packet(1, b"x")], [MAX_SEQ, (MAX_SEQ, "1", b"x")]),
+        ([session(1, str(SPOOL).upper()), session(1), packet(1, b"x")], [1, 1, (1, "1", b"x")]),
+        ([packet(2, b"\n " + announcement() + b" \r\n"), packet(8)], [1, (1, "8", b"")]),
+        # A part of a meta header is one, even where it looks like a d4-session.
+        (
+            [session(), packet(2, b'{"type":"maltrail","x":'), session(), packet(2, b"}"), packet(254)],
+            [1, "maltrail", (1, "maltrail", b"")],
+        ),
+        (
+            [session(), packet(2, META[:9]), packet(2, META[9:]), packet(254)],
+            [1, "maltrail", (1, "maltrail", b"")],
+        ),
+        (
+            [session(), packet(2), packet(2, META), packet(2, b"\n"), packet(254)],
+            [1, "maltrail", (1, "maltrail", b"")],
+        ),
+        # No d4-session at the beginning.
+        ([packet(3, b"x")], [Reason.SESSION]),
+        ([packet(254, b"x")], [Reason.SESSION]),
+        ([packet(2, META)], [Reason.SESSION]),
+        ([packet(2)], [Reason.SESSION]),
+        ([packet(2, b"{")], [Reason.SESSION]),
+        ([packet(2, announcement()[:20]), packet(2, announcement()[20:])], [Reason.SESSION]),
+        ([session(1, type="d4-ack")], [Reason.SESSION]),
+        # One that is wrong in itself.
+        ([packet(2, b'{"type":"d4-session"}')], [Reason.SESSION]),
+        ([session(1, more=1)], [Reason.SESSION]),
+        *([[session(seq)], [Reason.SESSION]] for seq in (0, -1, 1.0, "1", True, None, MAX_SEQ + 1, 2**70)),
+        *(
+            [[session(1, spool)], [Reason.SESSION]]
+            for spool in ("", "x", SPOOL.hex, f"{{{SPOOL}}}", UUID(int=0), str(SPOOL).replace("-4d", "-1d"))
+        ),
+        ([packet(2, announcement().replace(b'"%s"' % str(SPOOL).encode(), b"7"))], [Reason.SESSION]),
+        ([packet(2, announcement().replace(b": 1}", b": NaN}"))], [Reason.SESSION]),
+        # One that does not go with what came before.
+        ([session(1), session(1, OTHER_SPOOL)], [1, Reason.SESSION]),
+        ([session(1), session(2)], [1, Reason.SESSION]),
+        ([session(5), packet(3, b"x"), session(5)], [5, (5, "3", b"x"), Reason.SESSION]),
+        ([session(5), packet(3, b"x"), session(7)], [5, (5, "3", b"x"), Reason.SESSION]),
+        # A d4-session in pieces, or among those of a meta header.
+        ([session(), packet(2, announcement()[:20]), packet(2, announcement()[20:])], [1, Reason.SESSION]),
+        ([session(), packet(2, b'{"type":'), session(), packet(254)], [1, Reason.META_HEADER]),
+        # Packets of type 2 that are no d4-session when data has come.
+        ([session(), packet(3, b"x"), packet(2, META)], [1, (1, "3", b"x"), Reason.SESSION]),
+        ([session(), packet(3, b"x"), packet(2)], [1, (1, "3", b"x"), Reason.SESSION]),
+        (
+            [session(), packet(2, META), packet(254), packet(2, META)],
+            [1, "maltrail", (1, "maltrail", b""), Reason.SESSION],
+        ),
+        # As in plain D4.
+        ([session(), packet(254, b"x")], [1, Reason.NO_META_HEADER]),
+        ([session(), packet(2, b"{"), packet(254, b"x")], [1, Reason.META_HEADER]),
+        ([session(), packet(2, b'{"type":"novel"}')], [1, Reason.META_TYPE]),
+        ([session(), packet(2, b'{"type":"d4-ack"}')], [1, Reason.META_TYPE]),
+        ([session(), packet(2, b"{}")], [1, Reason.META_HEADER]),
+        ([session(), packet(2, META), packet(3, b"x")], [1, "maltrail", Reason.TYPE_CHANGE]),
+        ([session(), packet(2, b"{"), packet(3, b"x")], [1, Reason.TYPE_CHANGE]),
+        ([session(), packet(3, b"x"), packet(8, b"y")], [1, (1, "3", b"x"), Reason.TYPE_CHANGE]),
+        ([session(), packet(3, b"x"), packet(254, b"y")], [1, (1, "3", b"x"), Reason.TYPE_CHANGE]),
+        (
+            [session(), packet(2, META), packet(254), packet(3)],
+            [1, "maltrail", (1, "maltrail", b""), Reason.TYPE_CHANGE],
+        ),
+        ([session(), packet(3, b"x", uuid=OTHER)], [1, Reason.UUID_CHANGE]),
+        ([session(), packet(99)], [1, Reason.TYPE]),
+        ([packet(99)], [Reason.TYPE]),
+        ([session(), packet(3, b"x", key=b"other")], [1, Reason.HMAC]),
+        ([packet(2, announcement(), key=b"other")], [Reason.HMAC]),
+    ],
+)
+def test_session_has_this_outcome_in_any_chunks(packets: list[bytes], outcome: list[Any]) -> None:
+    assert numbered(*packets) == outcome
+
+
+def test_session_needs_no_type_2_in_the_rules() -> None:
+    """The administrator who accepts lines alone need not know how they are acknowledged."""
+    only_lines = Rules(frozenset({3}), frozenset())
+    found = receive([session(), packet(3, b"x")], only_lines, acknowledged=True)
+    assert found[1:] == [Session(SPOOL, 1), Data("3", NOW, b"x", 1)]
+    assert receive([packet(8)], only_lines, acknowledged=True) == [Reason.TYPE]
+
+
+@pytest.mark.parametrize(
+    ("acknowledged", "stream", "sentence"),
+    [
+        (False, session(), "a d4-session needs ALPN d4-ack/1 in the TLS handshake"),
+        (True, packet(3), "type 3 came before a type 2 d4-session"),
+        (True, packet(2, META), "the first packet is no d4-session"),
+        (True, session(1, more=2), "a d4-session must have type, spool and seq, and nothing else"),
+        (True, session(0), f"the seq of a d4-session must be a whole number from 1 to {MAX_SEQ}"),
+        (True, session(1, "x"), "the spool of a d4-session must be a UUID of version 4"),
+        (True, session() + session(1, OTHER_SPOOL), f"a d4-session names spool {OTHER_SPOOL} after {SPOOL}"),
+        (True, session(4) + packet(3) + session(4), "a d4-session has seq 4; 5 is next"),
+        (True, session() + packet(3) + packet(2), "a packet of type 2 that came after data is no d4-session"),
+        (
+            True,
+            session() + packet(2, announcement()[:9]) + packet(2, announcement()[9:]),
+            "a d4-session came in 2 packets; it must be one",
+        ),
+        (True, session() + packet(254), "type 254 came before a meta header"),
+        (
+            True,
+            session() + packet(2, META) + packet(3),
+            "type 3 came after a meta header, which is for type 254",
+        ),
+        (True, session() + packet(3) + packet(8), "type 8 came after type 3"),
+    ],
+)
+def test_refusal_of_a_session_says_what_was_wrong(acknowledged: bool, stream: bytes, sentence: str) -> None:
+    receiver = Receiver(RULES, acknowledged)
+    receiver.receive_data(stream)
+    receiver.authenticate(KEY)
+    with pytest.raises(Refused) as caught:
+        while receiver.next_event() is not None:
+            pass
+    assert str(caught.value) == sentence
+
+
+def test_answer_is_a_packet_that_names_the_spool() -> None:
+    receiver = Receiver(RULES, acknowledged=True)
+    receiver.receive_data(session(5))
+    receiver.authenticate(KEY)
+    while receiver.next_event() is not None:
+        pass
+    payload = b'{"type":"d4-ack","spool":"0e1a3c54-0b9c-4d1e-8c57-c39e3f3b1a11","seq":4}'
+    assert receiver.answer(4, NOW) == packet(META_HEADER, payload)
+
+
+def test_each_key_is_good_and_answers_have_the_one_that_was_used_last() -> None:
+    receiver = Receiver(RULES, acknowledged=True)
+
+    def signed(key: bytes, keys: tuple[bytes, ...], stream: bytes) -> bytes:
+        """The key of an answer to a packet that was signed with ``key``."""
+        receiver.authenticate(*keys)
+        receiver.receive_data(stream)
+        while receiver.next_event() is not None:
+            pass
+        decoder = Decoder()
+        decoder.receive_data(receiver.answer(0, NOW))
+        answer = decoder.next_packet()
+        assert answer is not None and answer.authentic(key)
+        return key
+
+    def one(key: bytes) -> bytes:
+        return packet(3, b"x", key=key)
+
+    assert signed(b"old", (b"new", b"old"), packet(2, announcement(), key=b"old")) == receiver.key
+    assert signed(b"new", (b"new", b"old"), one(b"old") + one(b"new")) == receiver.key
+    assert signed(b"old", (b"old", b"new"), one(b"old")) == receiver.key
+    assert signed(b"newer", (b"newer",), one(b"newer")) == receiver.key
+    with pytest.raises(Refused, match="HMAC"):
+        signed(b"old", (b"newer",), one(b"old"))
+
+
+session_payloads = payloads | st.sampled_from([announcement(), announcement(2), announcement(1, OTHER_SPOOL)])
+session_streams = st.lists(
+    st.builds(packet, st.sampled_from([2, 2, 2, 3, 3, 254]), session_payloads) | st.just(session()),
+    max_size=7,
+)
+
+
+@given(session_streams, sizes_of_chunks)
+def test_numbers_are_in_a_row_whatever_comes(packets: list[bytes], sizes: list[int]) -> None:
+    stream = session() + b"".join(packets)
+    found = receive([stream], acknowledged=True)
+    assert found == receive(pieces(stream, sizes), acknowledged=True)
+    numbers = [event.number for event in found if isinstance(event, Data)]
+    assert numbers == list(range(1, len(numbers) + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,25 @@ def test_tls_is_1_2_at_least_on_both_sides(certificates: Certificates) -> None:
     server = server_context(certificates.certificate, certificates.key)
     for context in (server, client_context(certificates.ca, True), client_context(None, False)):
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_protocols_are_agreed_on_where_both_have_one(certificates: Certificates) -> None:
+    def picked(offered: list[str], known: list[str]) -> str | None:
+        server = server_context(certificates.certificate, certificates.key, known)
+        client = client_context(certificates.ca, True, offered)
+        here, there = ssl.MemoryBIO(), ssl.MemoryBIO()
+        ends = [
+            client.wrap_bio(here, there, server_hostname="localhost"),
+            server.wrap_bio(there, here, server_side=True),
+        ]
+        for _ in range(3):
+            for end in ends:
+                with suppress(ssl.SSLWantReadError):
+                    end.do_handshake()
+        return ends[0].selected_alpn_protocol()
+
+    assert picked(["d4-ack/1"], ["d4-enroll/1", "d4-ack/1"]) == "d4-ack/1"
+    assert picked(["d4-ack/1"], []) is picked([], ["d4-ack/1"]) is picked(["d4-ack/1"], ["x"]) is None
 
 
 def test_unusable_files_are_named_with_the_reason(certificates: Certificates, tmp_path: Path) -> None:
