@@ -1,25 +1,32 @@
-"""d4-server: packets into Redis. ``ingest.one``: one connection, 4 KiB packets, durable (appendfsync always).
+"""d4-server: packets into Redis, one connection, 4 KiB packets, durable (appendfsync always).
 
-The load is made beforehand and sent over real TLS by a process of its own; the clock runs from the first
-byte to the moment at which Redis has the last entry. Redis, server and load share the cores.
+``ingest.one`` is plain D4; its clock runs from the first byte to the moment at which Redis has the last
+entry. ``ingest.acknowledged`` is an acknowledged session; its clock runs until the client has the server's
+word for the last packet. The load is made beforehand and sent over real TLS by a process of its own. Redis,
+server and load share the cores.
 """
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import socket
 import ssl
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
 from redis import Redis
 
 from bench.figure import show
-from d4common.packet import encode
+from d4common import tls
+from d4common.packet import META_HEADER, Decoder, encode
 from d4common.records import partition, stream
+from d4common.session import ALPN_ACK, SESSION
 from demo.chain import Chain
 
 KEY = b"a key of the benchmark"
@@ -31,21 +38,36 @@ TYPE = 3
 def main() -> None:
     """Measures and prints."""
     with tempfile.TemporaryDirectory(prefix="d4-bench-") as directory, Chain(Path(directory)) as chain:
-        redis = Redis(unix_socket_path=str(chain.redis_socket))
-        sensor = uuid4()
-        key_file = Path(directory, "key")
-        key_file.write_bytes(KEY)
-        chain.run("d4server", "server", "sensors", "add", str(sensor), "--key-file", str(key_file))
-        load = b"".join(packets(sensor))
-        began = time.perf_counter()
-        sender = multiprocessing.Process(target=send, args=(chain.tls_port, chain.directory / "ca.pem", load))
-        sender.start()
-        key = stream(str(TYPE), partition(sensor))
+        for name, measure in (("ingest.one", plain), ("ingest.acknowledged", acknowledged)):
+            sensor = uuid4()
+            key_file = Path(directory, "key")
+            key_file.write_bytes(KEY)
+            chain.run("d4server", "server", "sensors", "add", str(sensor), "--key-file", str(key_file))
+            rate = PACKETS / measure(chain, sensor)
+            show(name, rate, "packets/s", payload_bytes=SNAPLEN, cores=os.cpu_count())
+
+
+def plain(chain: Chain, sensor: UUID) -> float:
+    """Seconds until Redis has what was sent in plain D4."""
+    redis = Redis(unix_socket_path=str(chain.redis_socket))
+    key = stream(str(TYPE), partition(sensor))
+    load = b"".join(packets(sensor))
+    began = time.perf_counter()
+    with sending(chain, load):
         while added(redis, key) < PACKETS:
             time.sleep(0.005)
-        seconds = time.perf_counter() - began
-        sender.join()
-        show("ingest.one", PACKETS / seconds, "packets/s", payload_bytes=SNAPLEN, cores=os.cpu_count())
+        return time.perf_counter() - began
+
+
+def acknowledged(chain: Chain, sensor: UUID) -> float:
+    """Seconds until the client knows that the server has everything."""
+    announcement = json.dumps({"type": SESSION, "spool": str(uuid4()), "seq": 1}).encode()
+    opening = encode(KEY, sensor.bytes, META_HEADER, announcement, int(time.time()))
+    load = opening + b"".join(packets(sensor))
+    began = time.perf_counter()
+    with sending(chain, load, acknowledged=True):
+        pass
+    return time.perf_counter() - began
 
 
 def packets(sensor: UUID) -> list[bytes]:
@@ -57,9 +79,21 @@ def packets(sensor: UUID) -> list[bytes]:
     return [encode(KEY, sensor.bytes, TYPE, payload, now)] * PACKETS
 
 
-def send(port: int, ca: Path, load: bytes) -> None:
-    """Sends ``load`` over one connection."""
-    context = ssl.create_default_context(cafile=ca)
+@contextmanager
+def sending(chain: Chain, load: bytes, acknowledged: bool = False) -> Iterator[None]:
+    """Sends meanwhile in another process, and waits for that at the end."""
+    ca = chain.directory / "ca.pem"
+    sender = multiprocessing.Process(target=send, args=(chain.tls_port, ca, load, acknowledged))
+    sender.start()
+    yield
+    sender.join()
+    if sender.exitcode:
+        raise SystemExit("the load was not sent")
+
+
+def send(port: int, ca: Path, load: bytes, acknowledged: bool) -> None:
+    """Sends ``load`` over one connection, and waits for the last acknowledgement if there are any."""
+    context = tls.client_context(ca, verify=True, alpn=(ALPN_ACK,) if acknowledged else ())
     with (
         socket.create_connection(("127.0.0.1", port)) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
@@ -67,7 +101,22 @@ def send(port: int, ca: Path, load: bytes) -> None:
         view = memoryview(load)
         for offset in range(0, len(view), 1 << 18):
             connection.sendall(view[offset : offset + (1 << 18)])
-        connection.unwrap()
+        if acknowledged:
+            wait_for_last(connection)
+        else:
+            connection.unwrap()
+
+
+def wait_for_last(connection: ssl.SSLSocket) -> None:
+    """Reads answers until one is for the last packet."""
+    decoder, stored = Decoder(), 0
+    while stored < PACKETS:
+        data = connection.recv(1 << 16)
+        if not data:
+            raise ConnectionResetError("the server closed the connection")
+        decoder.receive_data(data)
+        while (packet := decoder.next_packet()) is not None:
+            stored = json.loads(packet.payload)["seq"]
 
 
 def added(redis: Redis, key: str) -> int:

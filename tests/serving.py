@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -31,16 +32,17 @@ def packet(uuid: UUID, type: int, payload: bytes, key: bytes = KEY) -> bytes:
     return encode(key, uuid.bytes, type, payload, int(time.time()))
 
 
-def own_redis(directory: Path) -> Daemon:
+def own_redis(directory: Path, data: Path | None = None, runner: Sequence[str] = ()) -> Daemon:
     """A redis-server of the test's own, to be started, killed and started again, at directory/redis.sock.
 
-    Like that of the demonstration it has written to its append-only file what it has answered for.
+    Like that of the demonstration it has written to its append-only file what it has answered for; it is in
+    ``data``, if not in ``directory``. ``runner`` is what stands before the command.
     """
     options = [
-        *("--port", "0", "--unixsocket", str(directory / "redis.sock"), "--dir", str(directory)),
+        *("--port", "0", "--unixsocket", str(directory / "redis.sock"), "--dir", str(data or directory)),
         *("--save", "", "--appendonly", "yes", "--appendfsync", "always", "--supervised", "systemd"),
     ]
-    return Daemon("redis", ["redis-server", *options], directory)
+    return Daemon("redis", [*runner, "redis-server", *options], directory)
 
 
 def end(daemon: Daemon, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
@@ -97,9 +99,11 @@ class Server:
 
         asyncio.run(add())
 
-    def connect(self) -> ssl.SSLSocket:
-        """A verified TLS connection."""
+    def connect(self, own: tuple[Path, Path] | None = None) -> ssl.SSLSocket:
+        """A verified TLS connection, with a certificate and key of the client's ``own`` if there are any."""
         context = ssl.create_default_context(cafile=self.ca)
+        if own:
+            context.load_cert_chain(*own)
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
         return context.wrap_socket(plain, server_hostname="127.0.0.1")
 
@@ -125,9 +129,11 @@ class Sensor:
         self.ca = directory / "sensor-ca.pem"
         self.trails = directory / "trails.txt"
         self.trails.write_text("203.0.113.5\n")
+        self.spool = directory / "spool" / "maltrail.db"
         self.config = directory / "sensor.conf"
         self.config.write_text(
             f"[d4]\ndestination = 127.0.0.1:{server.port}\nca = {self.ca}\n"
+            f"[spool]\npath = {self.spool.parent}\n"
             f"[capture]\ninterface = left\nbuffer = 1M\nname = vm\n[trails]\npath = {self.trails}\n"
         )
         self.base = [PYTHON, "-m", "d4sensor", "--config", str(self.config)]

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from d4common import files
 from d4common.config import endpoint
 
 CA_LIFE = timedelta(days=3650)
@@ -46,9 +47,10 @@ def ensure(directory: Path, names: list[str]) -> x509.Certificate:
     if old is not None and wanted == known and _is_good(old, tls / "server.key", ca):
         return old
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _issue(wanted, key.public_key(), ca, ca_key)
-    _write(tls / "server.key", _key_pem(key), 0o600)
-    _write(path, _pem(certificate), 0o644)
+    purpose = ExtendedKeyUsageOID.SERVER_AUTH
+    certificate = issue(wanted[0], key.public_key(), purpose, LIFE, (ca, ca_key), wanted)
+    files.replace(tls / "server.key", _key_pem(key), 0o600)
+    files.replace(path, pem(certificate), 0o644)
     return certificate
 
 
@@ -78,6 +80,57 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
+def read_ca(path: Path, key_path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """A CA and its key. Raises OSError, and ValueError where they are not what make_ca() made."""
+    key = serialization.load_pem_private_key(key_path.read_bytes(), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"{key_path} is not a key that d4-server made")
+    return x509.load_pem_x509_certificate(path.read_bytes()), key
+
+
+def make_ca(path: Path, key_path: Path, name: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """A new CA of this name and its key, which only root can read. Raises OSError."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = _common_name(name)
+    certificate = (
+        _builder(subject, subject, key.public_key(), CA_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(sign_certificates=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files.replace(key_path, _key_pem(key), 0o600)
+    files.replace(path, pem(certificate), 0o644)
+    return certificate, key
+
+
+def issue(
+    subject: str,
+    key: ec.EllipticCurvePublicKey,
+    purpose: x509.ObjectIdentifier,
+    life: timedelta,
+    ca: tuple[x509.Certificate, ec.EllipticCurvePrivateKey],
+    names: Sequence[str] = (),
+) -> x509.Certificate:
+    """A certificate with its common name, extended key usage and other names, signed by a CA."""
+    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca[1].public_key())
+    issued = (
+        _builder(_common_name(subject), ca[0].subject, key, life)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(sign_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .add_extension(authority, critical=False)
+    )
+    if names:
+        others = x509.SubjectAlternativeName([_general(name) for name in names])
+        issued = issued.add_extension(others, critical=False)
+    return issued.sign(ca[1], hashes.SHA256())
+
+
+def pem(certificate: x509.Certificate) -> bytes:
+    """A certificate in PEM form."""
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
 def _ensure_ca(path: Path, key_path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     if path.exists() and not key_path.exists():
         raise ValueError(
@@ -85,40 +138,12 @@ def _ensure_ca(path: Path, key_path: Path) -> tuple[x509.Certificate, ec.Ellipti
             f"or move it away and d4-server makes a CA of its own"
         )
     if path.exists():
-        key = serialization.load_pem_private_key(key_path.read_bytes(), None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError(f"{key_path} is not a key that d4-server made")
-        return x509.load_pem_x509_certificate(path.read_bytes()), key
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"D4 CA of {socket.gethostname()}"[:64])])
-    certificate = (
-        _builder(name, name, key.public_key(), CA_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(sign_certificates=True), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    _write(key_path, _key_pem(key), 0o600)
-    _write(path, _pem(certificate), 0o644)
-    return certificate, key
+        return read_ca(path, key_path)
+    return make_ca(path, key_path, f"D4 CA of {socket.gethostname()}")
 
 
-def _issue(
-    names: list[str],
-    key: ec.EllipticCurvePublicKey,
-    ca: x509.Certificate,
-    ca_key: ec.EllipticCurvePrivateKey,
-) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
-    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
-    return (
-        _builder(subject, ca.subject, key, LIFE)
-        .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(sign_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(authority, critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
+def _common_name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
 
 
 def _builder(
@@ -177,8 +202,8 @@ def _is_good(certificate: x509.Certificate, key_path: Path, ca: x509.Certificate
 
 def _public_pem(key: Any) -> bytes:
     encoding, kind = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    pem: bytes = key.public_bytes(encoding, kind)
-    return pem
+    public: bytes = key.public_bytes(encoding, kind)
+    return public
 
 
 def _general(name: str) -> x509.GeneralName:
@@ -188,23 +213,9 @@ def _general(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    """Replaces a file in one step; it never exists with a mode wider than ``mode``."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
-    draft.chmod(mode)
-    draft.replace(path)

@@ -21,6 +21,16 @@ class D4:
         config.path, "/etc/d4/tls/server.pem", "Certificate in PEM form, the server's own first."
     )
     key: Path = option(config.path, "/etc/d4/tls/server.key", "The certificate's private key.")
+    ca: Path = option(
+        config.path, "/etc/d4/ca.pem", "CA that signed the certificate; sensors that enrol are given it."
+    )
+    client_certificates: bool = option(
+        config.boolean, "no", "Whether sensors need a certificate beside their key."
+    )
+    client_ca: Path = option(
+        config.path, "/etc/d4/tls/clients.pem", "CA that signs the sensors' certificates."
+    )
+    client_ca_key: Path = option(config.path, "/etc/d4/tls/clients.key", "That CA's private key.")
     types: frozenset[int] = option(config.integers(1, 254), "1 2 3 4 5 6 7 8 254", "D4 types to accept.")
     meta_types: tuple[str, ...] = option(
         config.words,
@@ -39,8 +49,16 @@ class D4:
 
     def key_file(self) -> Path:
         """The key as systemd handed it over (LoadCredential=server.key:…), or where it lies."""
-        credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), "server.key")
-        return credential if credential.exists() else self.key
+        return _handed_over("server.key", self.key)
+
+    def client_ca_key_file(self) -> Path:
+        """The key of the sensors' CA as systemd handed it over (clients.key), or where it lies."""
+        return _handed_over("clients.key", self.client_ca_key)
+
+
+def _handed_over(credential: str, path: Path) -> Path:
+    handed = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), credential)
+    return handed if handed.exists() else path
 
 
 @dataclass(frozen=True)

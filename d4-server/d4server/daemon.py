@@ -14,8 +14,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from d4common import config, records, tls
+from d4common.enrolling import ALPN_ENROLL
 from d4common.service import Service, cancel, end, inherited_sockets
+from d4server import client_certificates
 from d4server.config import ServerConfig
+from d4server.enrolment import Enrolment
 from d4server.ingest import Ingest
 from d4server.store import Store
 
@@ -36,29 +39,40 @@ STATUS_INTERVAL = 5.0
 
 async def run(files: Files, settings: ServerConfig, service: Service) -> None:
     """The daemon. ``files`` names what a reload reads, drop-ins that are new by then too."""
-    context = tls.server_context(settings.d4.certificate, settings.d4.key_file())
     redis = records.connect(settings.redis.url)
     store = Store(redis)
-    ingest = Ingest(redis, store, settings.d4.rules())
+    enrolment = Enrolment(redis, settings.d4)
+    d4, others = settings.d4, {ALPN_ENROLL: enrolment.serve}
+    ingest = Ingest(redis, store, d4.rules(), others, d4.client_certificates)
+    client_ca = d4.client_ca if d4.client_certificates else None
+    context = tls.server_context(d4.certificate, d4.key_file(), ingest.alpn, client_ca)
+    context.sslobject_class = client_certificates.Handshake
     listening = _sockets(settings)
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(work)
-            for work in (store.run(), _keep_house(redis, settings), _tell_status(ingest, store, service))
+            for work in (
+                store.run(),
+                ingest.keep_alive(),
+                ingest.check_keys(),
+                _keep_house(redis, settings),
+                _tell_status(ingest, store, service),
+            )
         ]
         servers = [await ingest.listen(each, context) for each in listening]
-        reload = partial(_reload, files, context, ingest)
+        reload = partial(_reload, files, context, ingest, enrolment)
         service.ready(f"Listening on {', '.join(map(_name, listening))}", reload)
         await service.stopping.wait()
         for server in servers:
             server.close()
-        await ingest.close()
+        await ingest.stop_reading()
         await store.flushed()
+        await ingest.close()
         await cancel(*tasks)
 
 
-def _reload(files: Files, context: ssl.SSLContext, ingest: Ingest) -> str:
-    """Certificate and rules for connections to come; the rest needs a restart, which loses no connection."""
+def _reload(files: Files, context: ssl.SSLContext, ingest: Ingest, enrolment: Enrolment) -> str:
+    """What holds for connections to come: certificate, rules, enrolment. The rest needs a restart."""
     try:
         d4 = config.load(ServerConfig, files()).value.d4
         # A context forgets its certificate before it looks at another, so that one is tried elsewhere first.
@@ -68,6 +82,7 @@ def _reload(files: Files, context: ssl.SSLContext, ingest: Ingest) -> str:
         log.error("not reloaded, the old configuration stays: %s", error)
         return "Reload failed, the old configuration is in force"
     ingest.rules = d4.rules()
+    enrolment.settings = d4
     return "Reloaded"
 
 
@@ -122,5 +137,6 @@ async def _tell_status(ingest: Ingest, store: Store, service: Service) -> None:
 def _status(ingest: Ingest, store: Store) -> str:
     return (
         f"{len(ingest)} connections, {ingest.packets} packets accepted, {store.stored} stored, "
+        f"{store.repeated} sent again and left out, {store.gaps} gaps, "
         f"{ingest.refused.total()} connections refused"
     )

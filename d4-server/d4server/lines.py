@@ -1,6 +1,13 @@
-"""Whole lines out of payloads that were cut anywhere. No I/O."""
+"""Whole lines out of payloads that were cut anywhere. No I/O.
+
+In plain D4 the end of a payload waits for the rest of its line. In an acknowledged session whole packets
+wait, since a packet is stored as a whole under its number.
+"""
 
 from __future__ import annotations
+
+CHUNKS = frozenset({"1", "4", "5", "7"})
+"""Types that are a stream of bytes (pcap, dnscap, pcapng, YAF), stored as they come; the rest are lines."""
 
 MAX_LINE = 100_000
 """Bytes of an unfinished line that are kept; one that is longer is given out in pieces, as upstream does."""
@@ -30,3 +37,29 @@ class Lines:
         line = bytes(self._unfinished)
         self._unfinished.clear()
         return line + b"\n" if line else b""
+
+
+MAX_PACKETS = 10_000
+"""Packets that wait for the end of a line; only tiny ones get there."""
+
+
+class Packets:
+    """The packets of one acknowledged session, put together so that lines stay whole (protocol, 2.4).
+
+    How they are put together depends on nothing but the packets since the last that were given out, so that
+    packets that are sent again are put together as they were before.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[bytes] = []
+        self._size = 0
+
+    def receive(self, payload: bytes) -> list[bytes]:
+        """The payloads to be stored together, this one the last of them; [] if it must wait."""
+        self._waiting.append(payload)
+        self._size += len(payload)
+        full = self._size > MAX_LINE or len(self._waiting) > MAX_PACKETS
+        if not full and not payload.endswith(b"\n"):
+            return []
+        together, self._waiting, self._size = self._waiting, [], 0
+        return together

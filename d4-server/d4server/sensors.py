@@ -1,7 +1,15 @@
 """The sensors that this server knows: their keys, in Redis, so that several servers share them.
 
-``d4:sensor:<uuid>`` is a hash with ``key`` (the HMAC key, as it must be to check an HMAC) and ``added``
-(seconds since the epoch); ``d4:sensors`` is the set of all UUIDs.
+``d4:sensor:<uuid>`` is a hash. All times are seconds since the epoch.
+
+- ``key``: the HMAC key, as it must be to check an HMAC; ``added``: since when; ``name``: what an
+  administrator calls the sensor, if anything.
+- ``former``, ``former_until``: the key before, and until when it is valid too. ``renewing`` is there
+  while the sensor is not known to have taken over the new one.
+- ``revoked``: since when the sensor is locked out; then there is no key.
+- ``claim``, ``claim_until``, ``origin``: of a sensor that enrols; see admission.py.
+
+``d4:sensors`` is the set of the UUIDs of all that have a key or are revoked.
 """
 
 from __future__ import annotations
@@ -10,15 +18,49 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 from redis.asyncio import Redis
 
-from d4common import config
+from d4common import config, enrolling
 from d4common.config import option, section
 from d4common.sender import Identity
 
 ALL = "d4:sensors"
+
+PENDING = "d4:pending"
+"""Sorted set of the UUIDs that wait for approval, by the time of their request."""
+
+FORMER_LIFETIME = 86400
+"""Seconds for which a key stays valid after another one took its place."""
+
+_KEY_FIELDS = ("key", "former", "former_until", "renewing")
+
+_ROTATE = """
+-- KEYS: sensor. ARGV: key that it has proved to have, new key, until when the former stays valid.
+local key, former, renewing = unpack(redis.call('HMGET', KEYS[1], 'key', 'former', 'renewing'))
+if key == ARGV[1] then
+  redis.call('HSET', KEYS[1], 'key', ARGV[2], 'former', key, 'former_until', ARGV[3], 'renewing', 1)
+  return ARGV[2]
+end
+return former == ARGV[1] and renewing and key
+"""
+
+
+class Refused(Exception):
+    """What was asked for a sensor cannot be; the message says why and what can."""
+
+
+class Sensor(NamedTuple):
+    """A sensor as an administrator sees it: ``state`` is approved, pending or revoked."""
+
+    uuid: UUID
+    name: str
+    state: str
+    added: int
+    code: str
+    """Of one that is pending, what it shows too."""
 
 
 @dataclass(frozen=True)
@@ -46,31 +88,128 @@ def new_key() -> bytes:
 
 
 async def add(redis: Redis, identity: Identity) -> None:
-    """Lets a sensor in with its key, or gives it another one."""
-    async with redis.pipeline(transaction=False) as pipe:
-        pipe.hset(_name(identity.uuid), mapping={"key": identity.key, "added": int(time.time())})
+    """Lets a sensor in with its key, or gives it another one. Raises Refused where it is revoked."""
+    record = record_of(identity.uuid)
+    key, origin, revoked = await redis.hmget(record, "key", "origin", "revoked")
+    if revoked:
+        raise Refused(f"{identity.uuid} is revoked; `d4-server sensors remove {identity.uuid}` forgets that")
+    if key == identity.key:
+        return  # it may have another one that is valid, and a name
+    async with redis.pipeline() as pipe:
+        pipe.hset(record, mapping={"key": identity.key, "added": int(time.time())})
+        pipe.hdel(record, "former", "former_until", "renewing", "claim")
+        pipe.persist(record)
         pipe.sadd(ALL, str(identity.uuid))
+        pipe.zrem(PENDING, str(identity.uuid))
+        pipe.zrem(waiting_from(origin), str(identity.uuid))
         await pipe.execute()
 
 
 async def remove(redis: Redis, sensor: UUID) -> bool:
-    """Locks a sensor out at its next connection. False if it was not known."""
-    async with redis.pipeline(transaction=False) as pipe:
-        pipe.delete(_name(sensor))
+    """Forgets a sensor, or its request to be let in. False if there was neither."""
+    record = record_of(sensor)
+    origin = await redis.hget(record, "origin")
+    async with redis.pipeline() as pipe:
+        pipe.delete(record)
         pipe.srem(ALL, str(sensor))
+        pipe.zrem(PENDING, str(sensor))
+        pipe.zrem(waiting_from(origin), str(sensor))
         return bool((await pipe.execute())[0])
 
 
-async def known(redis: Redis) -> list[UUID]:
-    """All sensors that may connect, sorted."""
-    return sorted(UUID(member.decode()) for member in await redis.smembers(ALL))
+async def revoke(redis: Redis, sensor: UUID) -> bool:
+    """Locks a sensor out, whether it was in or waits for that. False if there is none."""
+    record = record_of(sensor)
+    key, claim, origin, revoked = await redis.hmget(record, "key", "claim", "origin", "revoked")
+    if not (key or claim or revoked):
+        return False
+    async with redis.pipeline() as pipe:
+        pipe.hset(record, "revoked", int(time.time()))
+        pipe.hdel(record, *_KEY_FIELDS, "claim")
+        pipe.persist(record)
+        pipe.sadd(ALL, str(sensor))
+        pipe.zrem(PENDING, str(sensor))
+        pipe.zrem(waiting_from(origin), str(sensor))
+        await pipe.execute()
+    return True
 
 
-async def key_of(redis: Redis, sensor: UUID) -> bytes | None:
-    """The key of a sensor, or None if it is not known."""
-    key: bytes | None = await redis.hget(_name(sensor), "key")
+async def known(redis: Redis) -> list[Sensor]:
+    """All sensors, those that wait too, sorted by UUID."""
+    uuids = sorted({*await redis.smembers(ALL), *await redis.zrange(PENDING, 0, -1)})
+    async with redis.pipeline(transaction=False) as pipe:
+        for uuid in uuids:
+            pipe.hmget(f"d4:sensor:{uuid.decode()}", "name", "added", "key", "revoked", "claim")
+        records = await pipe.execute()
+    found = (_sensor(UUID(uuid.decode()), *record) for uuid, record in zip(uuids, records, strict=True))
+    return [sensor for sensor in found if sensor is not None]
+
+
+def _sensor(
+    uuid: UUID,
+    name: bytes | None,
+    added: bytes | None,
+    key: bytes | None,
+    revoked: bytes | None,
+    claim: bytes | None,
+) -> Sensor | None:
+    """A sensor in its record; None for a request that was forgotten meanwhile."""
+    text, since = (name or b"").decode(), int(added or 0)
+    if revoked:
+        return Sensor(uuid, text, "revoked", since, "")
+    if key:
+        return Sensor(uuid, text, "approved", since, "")
+    return Sensor(uuid, text, "pending", since, enrolling.code(claim.decode())) if claim else None
+
+
+async def keys_of(redis: Redis, sensor: UUID) -> tuple[bytes, ...]:
+    """The keys of a sensor that are valid, the newest first: none if it may not connect."""
+    key, former, until, _ = await redis.hmget(record_of(sensor), *_KEY_FIELDS)
+    if key is None:
+        return ()
+    return (key, former) if former and time.time() < int(until) else (key,)
+
+
+async def renew(redis: Redis, sensor: UUID, proved: bytes) -> bytes:
+    """Another key for a sensor that has proved to have one of those that are valid. Raises Refused.
+
+    One that asks again, because the answer was lost, gets the same until settle() was called.
+    """
+    until = int(time.time()) + FORMER_LIFETIME
+    key: bytes | None = await redis.eval(_ROTATE, 1, record_of(sensor), proved, new_key(), until)
+    if not key:
+        raise Refused("this key was replaced by another one, which the sensor has written to its disk")
     return key
 
 
-def _name(sensor: UUID) -> str:
+async def settle(redis: Redis, sensor: UUID) -> None:
+    """The sensor has its key on its disk, and will not ask for the same again."""
+    await redis.hdel(record_of(sensor), "renewing", "claim", "claim_until")
+
+
+async def rotate(redis: Redis, sensor: UUID) -> bytes:
+    """Another key, for an administrator to take to the sensor. Raises Refused."""
+    key, former, until, renewing = await redis.hmget(record_of(sensor), *_KEY_FIELDS)
+    if key is None:
+        raise unknown(sensor)
+    if former and renewing and time.time() < int(until):
+        raise Refused(
+            f"{sensor} was given another key within a day and may not have it yet; "
+            f"`d4-sensor renew` there fetches it, `d4-server sensors add {sensor}` makes the only valid one"
+        )
+    return await renew(redis, sensor, key)
+
+
+def unknown(sensor: UUID) -> Refused:
+    """There is no such sensor, or it may not connect."""
+    return Refused(f"{sensor} is not a sensor that may connect; `d4-server sensors list` shows them")
+
+
+def record_of(sensor: UUID) -> str:
+    """The key in Redis of a sensor's record."""
     return f"d4:sensor:{sensor}"
+
+
+def waiting_from(origin: bytes | None) -> str:
+    """The key in Redis of the sorted set of those that wait, from one origin."""
+    return f"d4:pending:{(origin or b'').decode()}"

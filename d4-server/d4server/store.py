@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from redis.asyncio import Redis
 
-from d4common import records
-from d4common.records import Entry
+from d4common import journal, records
+from d4common.records import Entry, Numbered, Progress, Spool
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,13 @@ class Store:
     def __init__(self, redis: Redis) -> None:
         self.stored = 0
         """Entries that Redis has taken."""
+        self.repeated = 0
+        """Packets left out because they were stored already."""
+        self.gaps = 0
+        """Gaps in the numbers of spools."""
         self._redis = redis
-        self._waiting: list[Entry] = []
+        self._followers: dict[Spool, set[Callable[[int], None]]] = {}
+        self._waiting: list[Entry | Numbered] = []
         self._size = 0
         self._filled = asyncio.Event()
         self._room = asyncio.Event()
@@ -41,7 +47,17 @@ class Store:
         self._room.set()
         self._idle.set()
 
-    def put(self, entry: Entry) -> None:
+    def follow(self, spool: Spool, hear: Callable[[int], None]) -> None:
+        """With each batch that holds any of a spool, ``hear`` is told up to which number all is stored."""
+        self._followers.setdefault(spool, set()).add(hear)
+
+    def unfollow(self, spool: Spool, hear: Callable[[int], None]) -> None:
+        """Ends what follow() began."""
+        self._followers[spool].discard(hear)
+        if not self._followers[spool]:
+            del self._followers[spool]
+
+    def put(self, entry: Entry | Numbered) -> None:
         """Hands an entry over; await room() before the next read."""
         self._waiting.append(entry)
         self._size += _size(entry)
@@ -59,8 +75,8 @@ class Store:
         while True:
             await self._filled.wait()
             batch = self._take()
-            await records.patiently("store", partial(records.append, self._redis, batch))
-            self._taken(batch)
+            progress = await records.patiently("store", partial(records.append, self._redis, batch))
+            self._taken(batch, progress)
 
     async def flushed(self) -> None:
         """Returns when Redis has taken all, or has not in STOP_TIME seconds: then it says what is lost."""
@@ -69,7 +85,7 @@ class Store:
         except TimeoutError:
             log.error("Redis did not take the last %d bytes in %.0f s; they are lost", self._size, STOP_TIME)
 
-    def _take(self) -> list[Entry]:
+    def _take(self) -> list[Entry | Numbered]:
         """The next batch of what waits."""
         size = number = 0
         for entry in self._waiting:
@@ -82,15 +98,39 @@ class Store:
             self._filled.clear()
         return batch
 
-    def _taken(self, batch: list[Entry]) -> None:
+    def _taken(self, batch: Sequence[Entry | Numbered], progress: Sequence[Progress]) -> None:
         """Redis has this batch."""
-        self.stored += len(batch)
+        self.stored += sum(isinstance(entry, Entry) for entry in batch)
+        for each in progress:
+            self._tell(each)
         self._size -= sum(map(_size, batch))
         if self._size < MAX_WAITING:
             self._room.set()
         if not self._waiting:
             self._idle.set()
 
+    def _tell(self, progress: Progress) -> None:
+        """Counts, logs gaps, and tells whoever follows the spool."""
+        self.stored += progress.entries
+        self.repeated += progress.repeated
+        for first, last in progress.gaps:
+            self.gaps += 1
+            _log_gap(progress.spool, first, last)
+        for hear in tuple(self._followers.get(progress.spool, ())):
+            hear(progress.stored)
 
-def _size(entry: Entry) -> int:
+
+def _log_gap(spool: Spool, first: int, last: int) -> None:
+    sensor = str(spool.sensor)
+    log.warning(
+        "sensor %s left out packets %d to %d of its spool %s: it had no room to keep them, "
+        "or Redis has lost what it knew of this spool",
+        *(sensor, first, last, spool.id),
+        extra={"MESSAGE_ID": journal.GAP, "D4_SENSOR": sensor},
+    )
+
+
+def _size(entry: Entry | Numbered) -> int:
+    if isinstance(entry, Numbered):
+        return sum(map(len, entry.payloads)) + OVERHEAD * max(1, len(entry.payloads))
     return len(entry.data) + OVERHEAD

@@ -168,6 +168,7 @@ def test_who_does_not_prove_itself_in_time_is_refused(
         speaking.close()
         writer.close()
         server.close()
+        await served.stop_reading()
         await served.close()
         await records.close(redis)
         assert counted == {"silent": 1}

@@ -16,12 +16,13 @@ import pytest
 from conftest import Certificates
 from redis.exceptions import ConnectionError
 from serving import KEY, META, Server, end, own_redis, packet
-from waiting import until, wait_for
+from waiting import wait_for
 
 import d4server.certificates
 from d4common import records, tls
-from d4common.client import Client, Outbox
+from d4common.client import Client
 from d4common.config import Endpoint
+from d4common.outbox import MemoryOutbox
 from d4common.sender import Identity, Sender
 from d4server.store import MAX_BATCH
 from demo.chain import Daemon
@@ -190,30 +191,37 @@ def test_a_sensor_that_comes_before_redis_is_served_when_it_comes(tmp_path: Path
         redis.stop()
 
 
-def test_clients_carry_on_with_a_server_that_was_killed(server: Server) -> None:
-    """Plain D4 acknowledges nothing: what was on its way is lost, what came before and after is not."""
+def test_an_acknowledged_session_loses_and_doubles_nothing(server: Server, redis: Daemon) -> None:
+    """d4-server and Redis are killed while a client sends, each of them several times."""
     uuid = server.sensor()
 
+    async def kill(daemon: Daemon) -> None:
+        await asyncio.to_thread(daemon.stop, signal.SIGKILL)
+        await asyncio.to_thread(daemon.start)
+
     async def test() -> None:
-        outbox, states = Outbox(1 << 20), list[str]()
-        sender = Sender(Identity(uuid, KEY), 254, {"type": "maltrail"}, 4096)
+        outbox, states = MemoryOutbox(1 << 24, 4096), list[str]()
+        sender = Sender(Identity(uuid, KEY), 254, {"type": "maltrail"})
         context = partial(tls.client_context, server.ca, verify=True)
-        client = Client(sender, outbox, Endpoint("127.0.0.1", server.port), context, states.append)
+        client = Client(sender, outbox, [Endpoint("127.0.0.1", server.port)], context, states.append)
         running = asyncio.create_task(client.run())
-        for line in numbered(100):
-            outbox.put(line)
-        await until(lambda: len(numbers(server, uuid)) == 100)
-        await asyncio.to_thread(server.daemon.stop, signal.SIGKILL)
-        await until(lambda: "lost" in states[-1] or "cannot be reached" in states[-1])
-        for line in numbered(200)[100:]:
-            outbox.put(line)
-        await asyncio.to_thread(server.daemon.start)
-        await until(lambda: len(numbers(server, uuid)) == 200)
+        lines = numbered(40_000, 100)
+        killed = [server.daemon, redis, server.daemon, redis]
+        for number, daemon in enumerate(killed):
+            first = outbox.first
+            for line in lines[number * 10_000 : (number + 1) * 10_000]:
+                outbox.put(line)
+            while outbox.first == first:
+                await asyncio.sleep(0.001)
+            await kill(daemon)
+        async with asyncio.timeout(30):
+            await outbox.empty()
         client.stop()
         await running
+        assert states[0] == f"connected to 127.0.0.1:{server.port}"
 
     asyncio.run(test())
-    assert numbers(server, uuid) == list(range(200))
+    assert numbers(server, uuid) == list(range(40_000))
 
 
 def test_a_stop_while_many_stream_is_orderly(server: Server) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from serving import Server, closed, packet
+from enrolling import CLAIM
+from serving import KEY, Server, closed, packet
 from waiting import wait_for
 
+from d4common import enrolling, records
+from d4common.enrolling import Enroll
 from d4sensor import identity
-from d4server import sensors
+from d4server import admission, sensors
 
 
 @pytest.fixture
@@ -25,8 +30,25 @@ def server(tmp_path: Path, redis_socket: Path) -> Iterator[Server]:
 
 
 def listed(server: Server) -> list[UUID]:
-    """What `sensors list` prints."""
-    return [UUID(line) for line in server.command("sensors", "list").splitlines()]
+    """The sensors that `sensors list` shows."""
+    return [UUID(line.split()[0]) for line in server.command("sensors", "list").splitlines()[1:]]
+
+
+def states(server: Server) -> dict[UUID, str]:
+    """The sensors that `sensors list --json` shows, with their states."""
+    shown = map(json.loads, server.command("sensors", "list", "--json").splitlines())
+    return {UUID(sensor["uuid"]): sensor["state"] for sensor in shown}
+
+
+def wait_in_line(server: Server, uuid: UUID, name: str = "the lobby") -> None:
+    """Has a sensor wait for approval."""
+
+    async def enroll() -> None:
+        redis = records.connect(f"unix://{server.redis_path}")
+        await admission.enroll(redis, Enroll(uuid, name, CLAIM), "192.0.2.1")
+        await records.close(redis)
+
+    asyncio.run(enroll())
 
 
 def test_sensors_are_added_listed_and_removed(server: Server, tmp_path: Path) -> None:
@@ -67,11 +89,72 @@ def test_a_new_key_takes_the_place_of_the_old(server: Server) -> None:
         wait_for(lambda: server.lines(uuid, "3") == [b"x"])
 
 
+def test_the_list_is_a_table_with_names_and_codes(server: Server) -> None:
+    one, two = sorted((uuid4(), uuid4()))
+    wait_in_line(server, one)
+    server.command("sensors", "add", str(two))
+    head, waiting, known = server.command("sensors", "list").splitlines()
+    assert head.split() == ["UUID", "STATE", "ADDED", "CODE", "NAME"]
+    code = enrolling.code(enrolling.digest(CLAIM))
+    assert re.fullmatch(rf"{one}  pending   \d{{4}}-\d\d-\d\d \d\d:\d\d  {code}  the lobby", waiting)
+    assert re.fullmatch(rf"{two}  approved  \d{{4}}-\d\d-\d\d \d\d:\d\d  -", known)
+    assert server.command("sensors") == server.command("sensors", "list")
+
+
+def test_a_sensor_is_approved_revoked_and_forgotten(server: Server) -> None:
+    uuid = uuid4()
+    wait_in_line(server, uuid)
+    assert states(server) == {uuid: "pending"}
+    server.command("sensors", "approve", str(uuid))
+    assert states(server) == {uuid: "approved"}
+    server.command("sensors", "revoke", str(uuid))
+    assert states(server) == {uuid: "revoked"}
+    for action in ("add", "approve"):
+        result = server.attempt("sensors", action, str(uuid))
+        assert result.returncode == 1 and f"sensors remove {uuid}" in result.stderr.decode()
+    server.command("sensors", "remove", str(uuid))
+    assert states(server) == {} and not server.redis.keys("*")
+
+
+def test_a_revoked_sensor_is_refused(server: Server) -> None:
+    uuid = server.sensor()
+    server.daemon.start()
+    server.command("sensors", "revoke", str(uuid))
+    with server.connect() as connection:
+        connection.sendall(packet(uuid, 3, b"x\n"))
+        assert closed(connection)
+
+
+def test_both_keys_are_taken_after_a_rotation(server: Server) -> None:
+    uuid = server.sensor()
+    key = server.command("sensors", "rotate", str(uuid)).strip().encode()
+    server.command("sensors", "add", str(uuid), "--key-file", "-", input=key)
+    server.daemon.start()
+    for number, valid in enumerate((KEY, key), 1):
+        with server.connect() as connection:
+            connection.sendall(packet(uuid, 3, b"x\n", valid))
+            wait_for(lambda count=number: len(server.lines(uuid, "3")) == count)
+
+
+def test_a_token_is_printed_and_ends_in_time(server: Server) -> None:
+    token = server.command("sensors", "token", "--name", "the lobby", "--valid", "2h").strip()
+    (key,) = server.redis.keys("*")
+    assert token.encode() not in key, "nobody can use what stands in Redis"
+    assert server.redis.get(key) == b"the lobby"
+    assert 7190 <= server.redis.ttl(key) <= 7200
+    assert re.fullmatch("[0-9a-f]{32}\n", server.command("sensors", "token")), "for a day, for any name"
+    for wrong in (("--valid", "x"), ("--valid", "0s"), ("--name", "a\nb")):
+        assert b"must " in server.attempt("sensors", "token", *wrong).stderr
+
+
 def test_what_cannot_be_done_is_said_in_a_line(server: Server, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     uuid = str(uuid4())
     for arguments, complaint in (
         (("remove", uuid), f"{uuid} is not a known sensor"),
+        (("revoke", uuid), f"{uuid} is not a known sensor"),
+        (("approve", uuid), f"{uuid} does not wait for approval"),
+        (("rotate", uuid), f"{uuid} is not a sensor that may connect"),
         (("add",), "name the sensor's UUID"),
         (("add", uuid, "--key-file", str(tmp_path / "missing")), "missing cannot be read: No such file"),
         (("add", uuid, "--key-file", str(tmp_path / "empty")), "empty holds no key"),

@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 from serving import own_redis
 from waiting import until
 
-from d4common import records
-from d4common.records import Entry
+from d4common import journal, records
+from d4common.records import Entry, Numbered, Spool
 from d4common.service import cancel
 from d4server import store
 from d4server.store import Store
@@ -219,3 +219,87 @@ def test_a_redis_that_dies_over_an_answer_is_waited_for(
             await cancel(running)
 
     run(tmp_path / "redis.sock", test)
+
+
+# What is numbered.
+
+SPOOLS = [Spool(SENSORS[0], uuid4()) for _ in range(2)]
+
+
+def numbered(number: int, text: str, spool: Spool = SPOOLS[0]) -> Numbered:
+    return Numbered(spool, "maltrail", 7, number, [text.encode()])
+
+
+def test_who_follows_a_spool_hears_once_for_each_batch(redis_socket: Path) -> None:
+    async def test(redis: Redis, taken: Store) -> None:
+        one, other, elsewhere = list[int](), list[int](), list[int]()
+        taken.follow(SPOOLS[0], one.append)
+        taken.follow(SPOOLS[0], other.append)
+        taken.follow(SPOOLS[1], elsewhere.append)
+        for number in range(1, 6):
+            taken.put(numbered(number, "x"))
+        taken.put(entry("plain"))
+        running = asyncio.create_task(taken.run())
+        await taken.flushed()
+        assert (one, other, elsewhere) == ([5], [5], [])
+        taken.unfollow(SPOOLS[0], one.append)
+        taken.put(numbered(6, "y"))
+        taken.put(numbered(1, "z", SPOOLS[1]))
+        await taken.flushed()
+        assert (one, other, elsewhere) == ([5], [5, 6], [1])
+        assert taken.stored == 8
+        await cancel(running)
+
+    run(redis_socket, test)
+
+
+def test_who_follows_hears_nothing_until_redis_has_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_server = own_redis(tmp_path)
+
+    async def test(redis: Redis, taken: Store) -> None:
+        heard: list[int] = []
+        taken.follow(SPOOLS[0], heard.append)
+        running = asyncio.create_task(taken.run())
+        taken.put(numbered(1, "x"))
+        await until(lambda: "Redis does not store" in caplog.text)
+        assert heard == []
+        await asyncio.to_thread(redis_server.start)
+        await taken.flushed()
+        assert heard == [1]
+        await cancel(running)
+
+    try:
+        run(tmp_path / "redis.sock", test)
+    finally:
+        redis_server.stop()
+
+
+def test_repeats_and_gaps_are_counted_and_gaps_logged(
+    redis_socket: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(redis: Redis, taken: Store) -> None:
+        running = asyncio.create_task(taken.run())
+        for number in (1, 1, 2, 1, 7):
+            taken.put(numbered(number, "x"))
+        await taken.flushed()
+        assert (taken.stored, taken.repeated, taken.gaps) == (3, 2, 1)
+        await cancel(running)
+
+    run(redis_socket, test)
+    (gap,) = caplog.records
+    assert f"packets 3 to 6 of its spool {SPOOLS[0].id}" in gap.message
+    assert vars(gap)["D4_SENSOR"] == str(SENSORS[0])
+    assert vars(gap)["MESSAGE_ID"] == journal.GAP
+
+
+def test_small_packets_that_are_stored_together_count_each(redis_socket: Path) -> None:
+    async def test(redis: Redis, taken: Store) -> None:
+        running = asyncio.create_task(taken.run())
+        taken.put(Numbered(SPOOLS[0], "maltrail", 7, 1, [b""] * (store.MAX_WAITING // store.OVERHEAD + 1)))
+        assert not await free(taken)
+        await taken.flushed()
+        await cancel(running)
+
+    run(redis_socket, test)

@@ -1,0 +1,80 @@
+"""The server's end of one acknowledged session: packets into the store, answers to the sensor.
+
+docs/protocol.md, section 2. What is asked of Redis goes through the store, behind what waits there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from d4common.records import Numbered, Spool
+from d4common.session import Data, Receiver, Session
+from d4server.lines import CHUNKS, Packets
+from d4server.store import Store
+
+HEARTBEAT = 10.0
+"""Seconds after which the last answer is given again."""
+
+
+class Acknowledged:
+    """A session, from its first d4-session to its end."""
+
+    def __init__(
+        self, receiver: Receiver, session: Session, store: Store, send: Callable[[bytes], None]
+    ) -> None:
+        """``send`` takes an answer on its way to the sensor. It may drop one, since each says it all."""
+        assert receiver.sensor is not None
+        self._receiver = receiver
+        self._store = store
+        self._send = send
+        self._spool = Spool(receiver.sensor, session.spool)
+        self._packets = Packets()
+        self._received = session.seq - 1
+        self._stored = session.seq - 1
+        """What the last answer said; before there was one, what the client begins behind."""
+        self._heard = False
+        self._answered = asyncio.get_running_loop().time()
+        store.follow(self._spool, self._hear)
+        store.put(Numbered(self._spool, "", 0, session.seq, ()))
+
+    def take(self, data: Data) -> None:
+        """Hands a packet over, or keeps it until the end of its last line has come."""
+        assert data.number is not None
+        self._received = data.number
+        payloads = [data.payload] if data.type in CHUNKS else self._packets.receive(data.payload)
+        if payloads:
+            first = data.number - len(payloads) + 1
+            self._store.put(Numbered(self._spool, data.type, data.timestamp, first, payloads))
+
+    def answer(self) -> None:
+        """Says up to which number all is stored, once Redis has said it.
+
+        What the client sends depends on the first answer: it must not be one that does not know.
+        """
+        if not self._heard:
+            return
+        self._send(self._receiver.answer(self._stored, int(time.time())))
+        self._answered = asyncio.get_running_loop().time()
+
+    def keep_alive(self) -> None:
+        """Answers if the last answer is so long ago that the sensor could take the connection for dead."""
+        if asyncio.get_running_loop().time() - self._answered >= HEARTBEAT:
+            self.answer()
+
+    def finish(self) -> None:
+        """Ends the session. Packets that wait for the end of a line are dropped: they will be sent again."""
+        self._store.unfollow(self._spool, self._hear)
+
+    def _hear(self, stored: int) -> None:
+        """Redis has stored all up to this number, of whichever connection it came.
+
+        Only the first answer may name a number that this connection has not brought.
+        """
+        first, self._heard = not self._heard, True
+        if not first:
+            stored = min(stored, self._received)
+        if first or stored > self._stored:
+            self._stored = max(self._stored, stored)
+            self.answer()

@@ -1,0 +1,198 @@
+"""The commands about sensors: who may connect, who waits for that, and with which keys."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
+
+from d4common import command, config, service
+from d4common.sender import Identity
+from d4server.config import ServerConfig
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from d4server.sensors import Sensor
+
+# What only these commands need is imported where they run: systemd waits for another one at every reload.
+
+T = TypeVar("T")
+
+Files = Callable[[argparse.Namespace], list[Path]]
+
+LONGEST_VALID = 366 * 86400
+"""Seconds for which a token may be valid."""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser], files: Files) -> None:
+    """Adds the commands to a command line. ``files`` names the configuration, from the arguments."""
+
+    def url(arguments: argparse.Namespace) -> str:
+        return command.load_or_end(ServerConfig, files(arguments)).redis.url
+
+    parser = commands.add_parser("sensors", help="show sensors, let them in, lock them out")
+    parser.set_defaults(run=lambda arguments: _list(url(arguments), False))
+    actions = parser.add_subparsers(metavar="ACTION")
+
+    listing = actions.add_parser("list", help="show all sensors, and who waits for approval")
+    listing.add_argument("--json", action="store_true", help="print objects of JSON, one a line")
+    listing.set_defaults(run=lambda arguments: _list(url(arguments), arguments.json))
+
+    adding = actions.add_parser("add", help="let a sensor in by its UUID and key, or give it another key")
+    adding.add_argument("uuid", type=command.argument(config.uuid4), nargs="?", help="UUID of version 4")
+    adding.add_argument("--key-file", metavar="FILE", help="its key; - reads it from standard input")
+    adding.add_argument(
+        "--from", type=Path, metavar="FILE", dest="identity", help="UUID and key in a drop-in"
+    )
+    adding.set_defaults(run=lambda arguments: _add(url(arguments), arguments))
+
+    token = actions.add_parser("token", help="print a token that lets one sensor in that has it")
+    token.add_argument("--name", type=command.argument(_name), help="the sensor's name")
+    token.add_argument(
+        "--valid", type=command.argument(_valid), default="24h", help="time span in which it can be used"
+    )
+    token.set_defaults(run=lambda arguments: _token(url(arguments), arguments))
+
+    for name, act, help in (
+        ("approve", _approve, "let a sensor in that waits for approval"),
+        ("revoke", _revoke, "lock a sensor out, and keep it on the list"),
+        ("remove", _remove, "lock a sensor out and forget it: it may ask to be let in again"),
+        ("rotate", _rotate, "print another key for a sensor; the former is valid for a day"),
+    ):
+        acting = actions.add_parser(name, help=help)
+        acting.add_argument("uuid", type=command.argument(config.uuid4), help="UUID of version 4")
+        acting.set_defaults(run=lambda arguments, act=act: act(url(arguments), arguments.uuid))
+
+
+def _list(url: str, as_json: bool) -> None:
+    """d4-server sensors list"""
+    from d4server import sensors
+
+    found = _with_redis(url, sensors.known)
+    if not as_json:
+        print(f"{'UUID':36}  {'STATE':8}  {'ADDED':16}  {'CODE':9}  NAME")
+    for sensor in found:
+        print(_object(sensor) if as_json else _row(sensor))
+
+
+def _row(sensor: Sensor) -> str:
+    added = time.strftime("%Y-%m-%d %H:%M", time.localtime(sensor.added))
+    return f"{sensor.uuid}  {sensor.state:8}  {added}  {sensor.code or '-':9}  {sensor.name}".rstrip()
+
+
+def _object(sensor: Sensor) -> str:
+    return json.dumps({**sensor._asdict(), "uuid": str(sensor.uuid)})
+
+
+def _add(url: str, arguments: argparse.Namespace) -> None:
+    """d4-server sensors add: prints a key that it made, and only that."""
+    from d4server import sensors
+
+    if arguments.identity:
+        try:
+            identity = sensors.read_identity(arguments.identity)
+        except config.ConfigError as error:
+            service.end(str(error))
+    elif arguments.uuid:
+        identity = Identity(arguments.uuid, _given_key(arguments.key_file) or sensors.new_key())
+    else:
+        service.end("name the sensor's UUID, or a file with it: --from FILE")
+    _with_redis(url, lambda redis: sensors.add(redis, identity))
+    if not arguments.identity and not arguments.key_file:
+        print(identity.key.decode())
+
+
+def _token(url: str, arguments: argparse.Namespace) -> None:
+    """d4-server sensors token: prints the token, and only that."""
+    from d4server import admission
+
+    print(_with_redis(url, lambda redis: admission.new_token(redis, arguments.name or "", arguments.valid)))
+
+
+def _approve(url: str, sensor: UUID) -> None:
+    """d4-server sensors approve"""
+    from d4server import admission
+
+    _with_redis(url, lambda redis: admission.approve(redis, sensor))
+
+
+def _revoke(url: str, sensor: UUID) -> None:
+    """d4-server sensors revoke"""
+    from d4server import sensors
+
+    if not _with_redis(url, lambda redis: sensors.revoke(redis, sensor)):
+        _end_unknown(sensor)
+
+
+def _remove(url: str, sensor: UUID) -> None:
+    """d4-server sensors remove"""
+    from d4server import sensors
+
+    if not _with_redis(url, lambda redis: sensors.remove(redis, sensor)):
+        _end_unknown(sensor)
+
+
+def _rotate(url: str, sensor: UUID) -> None:
+    """d4-server sensors rotate: prints the key, and only that."""
+    from d4server import sensors
+
+    print(_with_redis(url, lambda redis: sensors.rotate(redis, sensor)).decode())
+
+
+def _end_unknown(sensor: UUID) -> None:
+    service.end(f"{sensor} is not a known sensor; `d4-server sensors list` shows them")
+
+
+def _given_key(file: str | None) -> bytes | None:
+    """The key in a file, without the white space around it."""
+    if file is None:
+        return None
+    try:
+        key = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        service.end(f"{file} cannot be read: {error.strerror}")
+    if not key.strip():
+        service.end(f"{file} holds no key")
+    return key.strip()
+
+
+def _name(text: str) -> str:
+    from d4common import enrolling
+
+    return enrolling.name(text)
+
+
+def _valid(text: str) -> float:
+    span = config.seconds(text)
+    if not 1 <= span <= LONGEST_VALID:
+        raise ValueError(f"must be a time span from 1s to {LONGEST_VALID // 86400}d")
+    return span
+
+
+def _with_redis(url: str, work: Callable[[Redis], Awaitable[T]]) -> T:
+    """The result of ``work`` with the Redis at ``url``; ends the process where that cannot be."""
+    from redis.exceptions import RedisError
+
+    from d4common import records
+    from d4server.sensors import Refused
+
+    async def connected() -> T:
+        redis = records.connect(url)
+        try:
+            return await work(redis)
+        finally:
+            await records.close(redis)
+
+    try:
+        return asyncio.run(connected())
+    except Refused as error:
+        service.end(str(error))
+    except (RedisError, OSError) as error:
+        service.end(f"Redis at {url} does not answer: {error}")
