@@ -6,13 +6,13 @@
 SHELL := /bin/bash
 PYTHON := /usr/bin/python3
 SOURCES := d4common:d4-sensor:d4-server:d4-exporter:maltrail-collector
-BENCHES := sensor dns trails delivery ingest exporter collector
+BENCHES := sensor dns trails spool delivery ingest exporter collector
 
 export PYTHONPATH := $(SOURCES):.
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system build lint bench $(BENCHES:%=bench-%) clean
+.PHONY: help demo test test-system build lint bench $(BENCHES:%=bench-%) bench-soak clean
 
 help: ## list the targets
 	@grep -hE '^(# )?[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:[^#]*## /\t/' | expand -t 16
@@ -42,10 +42,14 @@ lint: ## ruff, mypy, shellcheck
 
 bench: $(BENCHES:%=bench-%) ## every benchmark; one line of JSON per figure
 
-# bench-NAME: ## one of them: sensor (takes PCAP= and TRAILS=), dns, trails, delivery, ingest, exporter, collector
+# bench-NAME: ## one of them: sensor (takes PCAP= and TRAILS=), dns, trails, spool, delivery, ingest, exporter, collector
 $(BENCHES:%=bench-%): bench-%:
 	@packaging/dependencies run test >&2
 	@$(PYTHON) -m bench.$* $(if $(filter sensor,$*),$(if $(PCAP),--pcap "$(PCAP)") $(if $(TRAILS),--trails "$(TRAILS)"))
+
+bench-soak: ## whether the sensor's memory grows, in an hour (or MINUTES=; takes PCAP= and TRAILS= too)
+	@packaging/dependencies run test >&2
+	@$(PYTHON) -m bench.soak $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(PCAP),--pcap "$(PCAP)") $(if $(TRAILS),--trails "$(TRAILS)")
 
 clean: ## what was built, tested and cached
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -139,7 +139,8 @@ class Chain:
             f"[sink]\ndestination = 127.0.0.1:{self.udp_port}\n",
             "collector": f"[udp]\nudp_port = {self.udp_port}\n[log]\nlog_dir = {self.events}\n"
             f"[web]\nhttp_port = {self.http_port}\nstate_dir = {directory}\n",
-            "sensor": f"[d4]\ndestination = 127.0.0.1:{self.tls_port}\nca = {directory}/ca.pem\n",
+            "sensor": f"[d4]\ndestination = 127.0.0.1:{self.tls_port}\nca = {directory}/ca.pem\n"
+            f"[spool]\npath = {directory}/spool\n",
         }
         for name, text in files.items():
             (directory / f"{name}.conf").write_text(text)

@@ -8,11 +8,22 @@ from functools import partial
 from pathlib import Path
 
 from d4common import command, config, journal, service
-from d4sensor import daemon, explain, identity, replay, trail_commands
+from d4sensor import (
+    daemon,
+    enroll_commands,
+    explain,
+    identity,
+    malloc,
+    replay,
+    send,
+    spool_commands,
+    trail_commands,
+)
 from d4sensor.capture import CaptureError
 from d4sensor.config import SensorConfig
 from d4sensor.engine import Engine
 from d4sensor.ship import NoIdentity
+from d4sensor.spoolfile import SpoolError
 
 
 def main() -> None:
@@ -39,6 +50,12 @@ def main() -> None:
     explaining.set_defaults(run=run_explain)
 
     trail_commands.add(commands, files)
+
+    enroll_commands.add(commands, files)
+
+    send.add(commands, files)
+
+    spool_commands.add(commands, files)
 
     making = commands.add_parser("identity", help="make the sensor's UUID and key, once")
     making.add_argument("--file", type=Path, default=identity.PATH)
@@ -69,10 +86,11 @@ def files(arguments: argparse.Namespace) -> list[Path]:
 
 def run(arguments: argparse.Namespace) -> None:
     """d4-sensor run"""
+    malloc.keep_buffers()
     settings = command.load_or_end(SensorConfig, files(arguments))
     try:
         service.run(partial(daemon.run, partial(files, arguments), settings))
-    except NoIdentity as error:
+    except (NoIdentity, SpoolError) as error:
         service.end(str(error))
 
 
@@ -106,6 +124,7 @@ def run_explain(arguments: argparse.Namespace) -> None:
 
 
 def _engine(arguments: argparse.Namespace, settings: SensorConfig) -> Engine:
+    malloc.keep_buffers()
     trails = daemon.load_trails(settings.trails, arguments.trails or ())
     return daemon.make_engine(settings, trails)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -10,25 +11,65 @@ from pathlib import Path
 from uuid import UUID
 
 from d4common import config
-from d4common.config import Endpoint, option, section
+from d4common.config import Endpoint, Proxy, option, section
 from d4common.packet import MAX_PAYLOAD
 from d4sensor import capture, heuristics
 from d4sensor.ignore import Ignore
 from d4sensor.indicator import IndicatorError, parse
 from d4sensor.throttle import BURST
 
+MAX_DAYS = 60
+"""The server forgets after 90 days what it has had of a spool (docs/protocol.md, 2.4)."""
+
 
 @dataclass(frozen=True)
 class D4:
     """[d4]: who this sensor is, and where it sends."""
 
-    destination: Endpoint = option(config.endpoint(4443), "localhost:4443", "HOST:PORT of the server.")
+    destination: tuple[Endpoint, ...] = option(
+        config.endpoints(4443),
+        "localhost:4443",
+        "HOST:PORT of the server, or of several in order of preference.",
+    )
+    proxy: Proxy | None = option(
+        config.proxy, None, "SOCKS5 proxy on the way: socks5://[USER:PASSWORD@]HOST:PORT.", secret=True
+    )
     ca: Path = option(config.path, "/etc/d4/ca.pem", "CA that signed the server's certificate.")
     verify: bool = option(config.boolean, "yes", "no sends events to whoever answers.")
     uuid: UUID | None = option(config.uuid4, None, "This sensor's UUID.")
     key: str | None = option(config.text, None, "The key that it shares with the server.", secret=True)
+    client_certificate: Path | None = option(
+        config.path, None, "This sensor's certificate, for a server that wants one."
+    )
+    client_key: Path | None = option(config.path, None, "The key of that.")
     snaplen: int = option(config.integer(1, MAX_PAYLOAD), "4096", "Most bytes of events in a packet.")
     version: int = option(config.integer(1, 255), "1", "Version in the header of packets.")
+
+    def problems(self) -> Iterator[str]:
+        """A certificate is nothing without its key."""
+        if (self.client_certificate is None) != (self.client_key is None):
+            yield "client_certificate and client_key must be set together"
+
+    def own_certificate(self) -> tuple[Path, Path] | None:
+        """Certificate and key, which systemd may have handed over (LoadCredential=sensor.key:…)."""
+        if self.client_certificate is None or self.client_key is None:
+            return None
+        handed = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), "sensor.key")
+        there = handed.exists() and handed.read_bytes().startswith(b"-----BEGIN")
+        return self.client_certificate, handed if there else self.client_key
+
+
+@dataclass(frozen=True)
+class Spool:
+    """[spool]: where events wait until the server has them."""
+
+    path: Path = option(config.path, "/var/lib/d4-sensor/spool", "Directory of what waits to be sent.")
+    max_size: int = option(
+        config.bytes_size("1M", "1000G"), "1G", "Most bytes that wait; then the oldest are dropped."
+    )
+    max_days: int = option(
+        config.integer(1, MAX_DAYS), str(MAX_DAYS), "Days that anything may wait; then it is dropped."
+    )
 
 
 @dataclass(frozen=True)
@@ -180,6 +221,7 @@ class SensorConfig:
     """The whole file."""
 
     d4: D4 = section(D4)
+    spool: Spool = section(Spool)
     capture: Capture = section(Capture)
     trails: Trails = section(Trails)
     engine: Engine = section(Engine)

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from d4common.client import Outbox
 from d4common.event import Event
 from d4common.service import Service, end
-from d4sensor import capture, loading, ship
+from d4sensor import capture, loading, malloc, ship
 from d4sensor.capture import CaptureError, Interface
 from d4sensor.config import Capture, SensorConfig
 from d4sensor.config import Trails as Settings
 from d4sensor.engine import Engine
+from d4sensor.outbox import SpoolOutbox
+from d4sensor.ship import Shipping
 from d4sensor.trails import TrailError, Trails
 from d4sensor.watch import TrailWatch, report_problems
 
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 Files = Callable[[], list[Path]]
 
-BATCHES = 16
+BATCHES = 4
 """Batches read of an interface before the event loop gets its turn."""
 
 STATUS_INTERVAL = 5.0
@@ -33,14 +34,18 @@ REOPEN_INTERVAL = 5.0
 
 
 async def run(files: Files, settings: SensorConfig, service: Service) -> None:
-    """The daemon. ``files`` names what a reload reads, drop-ins that are new by then too."""
+    """The daemon. ``files`` names what a reload reads, drop-ins that are new by then too.
+
+    Raises NoIdentity, and SpoolError where the spool cannot be used.
+    """
     engine = make_engine(settings, load_trails(settings.trails))
     trails = TrailWatch(files, settings.trails, engine)
-    outbox = ship.outbox()
+    sender = ship.event_sender(settings.d4)
+    outbox = ship.outbox(settings.spool.path / ship.EVENT_SPOOL, settings.spool, sender, settings.d4.snaplen)
     sensor = Sensor(engine, outbox, service)
-    client = ship.client(settings.d4, outbox, sensor.set_connection)
+    client = ship.client(settings.d4, sender, outbox, sensor.set_connection)
+    shipping = Shipping(outbox, client, ended=service.stopping.set)
     async with asyncio.TaskGroup() as group:
-        shipping = group.create_task(client.run())
         watching = [
             group.create_task(sensor.watch(name, settings.capture)) for name in settings.capture.interface
         ]
@@ -57,11 +62,10 @@ async def run(files: Files, settings: SensorConfig, service: Service) -> None:
         for task in (*watching, telling, keeping):
             task.cancel()
         await asyncio.wait((*watching, telling, keeping))  # no packet is read any more
-        sensor.finish()
-        client.stop()
-        await shipping
+    sensor.finish()
+    await shipping.stop()
     if outbox:
-        log.error("%d events could not be sent before the stop and are lost", len(outbox))
+        log.info("%d events wait in the spool for the next start", len(outbox))
 
 
 def make_engine(settings: SensorConfig, trails: Trails) -> Engine:
@@ -87,7 +91,7 @@ def load_trails(settings: Settings, paths: Sequence[Path] = ()) -> Trails:
 class Sensor:
     """What is common to all interfaces: one engine, one outbox, one status line."""
 
-    def __init__(self, engine: Engine, outbox: Outbox, service: Service) -> None:
+    def __init__(self, engine: Engine, outbox: SpoolOutbox, service: Service) -> None:
         self.events = 0
         """Events since the start."""
         self._engine = engine
@@ -133,11 +137,15 @@ class Sensor:
         return ", ".join(interface.name for interface in self._open) or "no interface yet"
 
     async def tell_status(self) -> None:
-        """Keeps the status line fresh, and sends the summaries that are due while no packets come."""
+        """Keeps the status line fresh, and sends the summaries that are due while no packets come.
+
+        Gives back, too, the memory that a burst needed.
+        """
         while True:
             await asyncio.sleep(STATUS_INTERVAL)
             self._put(self._engine.due(int(time.time())))
             self._tell()
+            malloc.give_back()
 
     def finish(self) -> None:
         """Sends what the engine held back, before a stop."""
@@ -161,10 +169,13 @@ class Sensor:
             self._outbox.put(event.wire())
 
     def _tell(self) -> None:
-        self._service.status(
-            f"{self.events} events, {len(self._outbox)} waiting, {self._outbox.dropped} discarded; "
-            f"{self._kernel_drops()} packets dropped by the kernel; {self._connection}"
+        parts = (
+            f"{self.events} events, {len(self._outbox)} waiting, {self._outbox.dropped} discarded",
+            f"{self._kernel_drops()} packets dropped by the kernel",
+            self._outbox.trouble,
+            self._connection,
         )
+        self._service.status("; ".join(filter(None, parts)))
 
     def _kernel_drops(self) -> int:
         """Packets for which there was no room, at all interfaces that are there."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from d4common.event import Event
+from d4common.outbox import MemoryOutbox
 from d4common.service import Service
 from d4sensor import capture, ship
 from d4sensor.capture import Batch, CaptureError
@@ -83,12 +84,13 @@ def fields(event: Event) -> dict[str, object]:
 
 
 async def send(found: Iterable[list[Event]], settings: SensorConfig, service: Service) -> None:
-    """Sends events to the server, however long it takes to reach it; a signal ends that early.
+    """Delivers events to the server, however long it takes to reach it; a signal ends that early.
 
-    Raises CaptureError where a file could not be read to its end, once what it held before was sent.
+    Raises CaptureError where a file could not be read to its end, once what it held before was delivered.
     """
-    outbox = ship.outbox()
-    client = ship.client(settings.d4, outbox, lambda state: None)
+    sender = ship.event_sender(settings.d4)
+    outbox = MemoryOutbox(MAX_BYTES, settings.d4.snaplen)
+    client = ship.client(settings.d4, sender, outbox, lambda state: None)
     sending = asyncio.create_task(client.run())
     stopped = asyncio.create_task(service.stopping.wait())
     broken: CaptureError | None = None
@@ -107,13 +109,16 @@ async def send(found: Iterable[list[Event]], settings: SensorConfig, service: Se
     await sending
     stopped.cancel()
     if outbox:
-        raise CaptureError(f"{len(outbox)} events were not sent")
+        raise CaptureError(f"{len(outbox)} events were not delivered")
     if broken:
         raise broken
 
 
 MOST_WAITING = 10_000
 """Events that wait for the server before the file is read on: a file can wait."""
+
+MAX_BYTES = 1 << 30
+"""More than so many events, and those of one batch of packets, ever have."""
 
 
 async def _first(work: asyncio.Task[None], stopped: asyncio.Task[bool]) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from serving import Sensor, Server
-from waiting import wait_for
 
 from demo.chain import TREE, environment
 from demo.make_sample import SAMPLE
@@ -67,7 +66,6 @@ def test_replay_prints_the_events(sensor: Sensor) -> None:
 def test_replay_sends_the_events(sensor: Sensor) -> None:
     sensor.server.daemon.start()
     assert sensor.command("replay", str(SAMPLE), str(SAMPLE), "--send", *TRAILS) == ""
-    wait_for(lambda: len(sensor.arrived()) == 2 * len(EXPECTED) + 1)
     assert shown(sensor) == [*EXPECTED * 2, SECOND_PASS]
 
 
@@ -94,7 +92,7 @@ def test_replay_waits_for_the_server_until_it_is_stopped(sensor: Sensor) -> None
         assert "Connection refused" in sending.stderr.readline()
         sending.terminate()
         assert sending.wait(5) == 1
-        assert f"{len(EXPECTED)} events were not sent" in sending.stderr.read()
+        assert f"{len(EXPECTED)} events were not delivered" in sending.stderr.read()
     finally:
         sending.kill()
         sending.wait()
@@ -139,8 +137,8 @@ def test_what_was_found_before_the_damage_is_sent(tmp_path: Path, sensor: Sensor
     result = sensor.attempt("replay", str(SAMPLE), str(path), "--send", *TRAILS)
     assert result.returncode == 1
     assert str(path) in result.stderr and "Traceback" not in result.stderr
-    wait_for(lambda: len(sensor.arrived()) >= len(EXPECTED) + (how == "truncated"))
     assert shown(sensor)[: len(EXPECTED)] == EXPECTED
+    assert len(shown(sensor)) >= len(EXPECTED) + (how == "truncated")
 
 
 def test_replay_into_a_closed_pipe_ends_quietly(sensor: Sensor) -> None:
@@ -166,4 +164,4 @@ def test_a_port_that_is_not_d4_keeps_the_events(sensor: Sensor) -> None:
             connection.close()
     sensor.server.daemon.start()
     assert sending.wait(20) == 0
-    wait_for(lambda: len(sensor.arrived()) == len(EXPECTED))
+    assert shown(sensor) == EXPECTED

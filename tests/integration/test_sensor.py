@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import frames
 import pytest
 from conftest import Certificates
 from serving import Sensor, Server, end
+from spooling import opened, waiting
 from waiting import wait_for
 
 from demo.chain import PYTHON, TREE, Daemon, environment
@@ -191,15 +194,123 @@ def test_an_interface_may_come_go_and_come_again(sensor: Sensor) -> None:
 
 
 @live
-def test_a_stop_while_the_server_is_away_is_prompt_and_says_what_is_lost(sensor: Sensor) -> None:
+def test_what_waits_at_a_stop_is_sent_after_the_next_start(sensor: Sensor) -> None:
     sensor.trust(sensor.server.ca)
     sensor.daemon.start()
     wait_for(lambda: "Connection refused" in sensor.log())
     send(bad(5, 1), bad(5, 2))
-    wait_for_status(sensor, "2 events, 2 waiting")
+    wait_for_status(sensor, "2 events, 2 waiting, 0 discarded")
     status, seconds = end(sensor.daemon)
     assert (status, seconds < 2) == (0, True)
-    assert "2 events could not be sent before the stop and are lost" in sensor.log()
+    assert "INFO: 2 events wait in the spool for the next start" in sensor.log()
+    assert "maltrail.db: 2 records in " in sensor.command("spool", "status")
+    sensor.server.daemon.start()
+    sensor.daemon.start()
+    send(bad(5, 3))
+    wait_for(lambda: [found.src_port for found in sensor.arrived()] == ["1", "2", "3"])
+    wait_for_status(sensor, "1 events, 0 waiting, 0 discarded")
+    assert end(sensor.daemon)[0] == 0
+    assert "lost" not in sensor.log() and sensor.log().count("wait in the spool") == 1
+
+
+@live
+def test_what_was_committed_before_a_kill_arrives_once(sensor: Sensor) -> None:
+    sensor.config.write_text(sensor.config.read_text() + "[events]\nburst = 1000000\n")
+    sensor.trust(sensor.server.ca)
+    sensor.server.daemon.start()
+    ports, committed = iter(range(1, 65536)), set()
+    for _ in range(3):
+        sensor.daemon.start()
+        before = len(sensor.arrived())
+        while len(sensor.arrived()) == before:
+            send(*(bad(5, next(ports)) for _ in range(200)))
+        sensor.daemon.stop(signal.SIGKILL)
+        committed |= set(waiting_lines(sensor)) | set(sensor.server.lines(sensor.uuid))
+    sensor.daemon.start()
+    wait_for(lambda: committed <= set(sensor.server.lines(sensor.uuid)))
+    assert len(sensor.server.lines(sensor.uuid)) == len(committed), "each exactly once"
+
+
+def waiting_lines(sensor: Sensor) -> list[bytes]:
+    """The lines in the spool of a sensor that does not run."""
+    with closing(opened(sensor.spool)) as spool:
+        return b"".join(packet.payload for packet in waiting(spool)).splitlines()
+
+
+@live
+def test_events_wait_in_memory_while_the_disk_takes_none(sensor: Sensor) -> None:
+    sensor.spool.parent.write_text("a file where the directory should be")
+    sensor.trust(sensor.server.ca)
+    sensor.server.daemon.start()
+    sensor.daemon.start()
+    send(bad(5))
+    wait_for_status(
+        sensor, f"{sensor.spool.parent} cannot be read and written now: File exists; not connected"
+    )
+    sensor.spool.parent.unlink()
+    wait_for(lambda: len(sensor.arrived()) == 1)
+    wait_for_status(
+        sensor, "1 events, 0 waiting, 0 discarded; 0 packets dropped by the kernel; connected to "
+    )
+    assert sensor.log().count("cannot be read and written now") == 1
+    assert "the spool can be written again" in sensor.log()
+
+
+@live
+def test_a_spool_that_is_damaged_is_said_and_keeps_no_event_from_the_server(sensor: Sensor) -> None:
+    sensor.spool.parent.mkdir()
+    sensor.spool.write_bytes(b"not a spool at all\n" * 5000)
+    sensor.trust(sensor.server.ca)
+    sensor.server.daemon.start()
+    sensor.daemon.start()
+    send(bad(5))
+    wait_for(lambda: len(sensor.arrived()) == 1)
+    assert f"ERROR: {sensor.spool} is damaged" in sensor.log()
+
+
+@live
+def test_a_spool_that_was_restored_is_refused_until_it_is_renewed(sensor: Sensor, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    sensor.trust(sensor.server.ca)
+    sensor.server.daemon.start()
+    for ports in ([1], [2], [3, 4]):
+        sensor.daemon.start()
+        for port in ports:
+            send(bad(5, port))
+            wait_for(lambda: port in map(int, seen_ports(sensor)))  # noqa: B023
+        sensor.daemon.stop()
+        if ports == [1]:
+            shutil.copyfile(sensor.spool, copy)
+    shutil.copyfile(copy, sensor.spool)
+    sensor.daemon.start()
+    wait_for(lambda: "acknowledges packets up to 4, but 1 is the last that was sent" in sensor.log())
+    for port in (5, 6, 7, 8):
+        send(bad(5, port))
+    wait_for_status(sensor, "4 events, 4 waiting")
+    sensor.daemon.stop()
+    sensor.daemon.start()  # a restart alone changes nothing, though there are more packets than the server has
+    wait_for(lambda: sensor.log().count(f"run `d4-sensor spool renew {sensor.spool}`, and start it") == 2)
+    sensor.daemon.stop()
+    assert "is a new spool now; 4 records in it will be sent" in sensor.command(
+        "spool", "renew", str(sensor.spool)
+    )
+    sensor.daemon.start()
+    wait_for(lambda: seen_ports(sensor) == ["1", "2", "3", "4", "5", "6", "7", "8"])
+
+
+def seen_ports(sensor: Sensor) -> list[str]:
+    """The source ports of the events that have arrived."""
+    return [found.src_port for found in sensor.arrived()]
+
+
+@live
+def test_a_spool_that_another_process_has_ends_the_start(sensor: Sensor) -> None:
+    sensor.spool.parent.mkdir()
+    with closing(opened(sensor.spool)):
+        sensor.daemon.start()  # it is ready before it has the spool
+        assert sensor.daemon.process is not None
+        assert sensor.daemon.process.wait(10) == 1
+    assert f"{sensor.spool} is in use by another process" in sensor.log()
 
 
 def wait_for_status(sensor: Sensor, words: str) -> None:

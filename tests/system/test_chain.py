@@ -57,20 +57,19 @@ def chain(network: None) -> Iterator[Chain]:
 
 def set_up(server: Machine, capture: Machine) -> None:
     """What an administrator does after the installation."""
-    server.run("d4-server", "certificate", "--name", SERVER_ADDRESS)
+    server.write("/etc/d4/server.conf.d/50-site.conf", "[d4]\nclient_certificates = yes\n")
+    shown = server.run("d4-server", "certificate", "--name", SERVER_ADDRESS)
     server.run("systemctl", "restart", "d4-server")
     server.run("maltrail-collector", "password", "--set", input=f"{PASSWORD}\n")
 
-    identity = capture.run("cat", "/etc/d4/sensor.conf.d/10-identity.conf")
-    uuid, key = (re.search(rf"^{option} = (.*)$", identity, re.MULTILINE) for option in ("uuid", "key"))
-    assert uuid and key
-    server.run("d4-server", "sensors", "add", uuid[1], "--key-file", "-", input=key[1])
-
-    capture.write("/etc/d4/ca.pem", server.run("cat", "/etc/d4/ca.pem"))
+    fingerprint = re.search(r"^SHA-256: (.*)$", shown, re.MULTILINE)
+    assert fingerprint
+    token = server.run("d4-server", "sensors", "token").strip()
+    known = ("--fingerprint", fingerprint[1])
+    capture.run("d4-sensor", "enroll", SERVER_ADDRESS, "--token", token, *known, "--certificate")
     capture.write(
         "/etc/d4/sensor.conf.d/50-site.conf",
-        f"[d4]\ndestination = {SERVER_ADDRESS}:4443\n[capture]\ninterface = tap0\n"
-        "[events]\nburst = 1000000\n",  # each replay counts
+        "[capture]\ninterface = tap0\n[events]\nburst = 1000000\n",  # each replay counts
     )
     for path in TRAILS.rglob("*.txt"):
         capture.write(f"/etc/d4/trails.d/{path.relative_to(TRAILS)}", path.read_bytes())
@@ -127,6 +126,20 @@ def test_events_arrive_after_a_restart_on_the_server(chain: Chain, unit: str) ->
 @pytest.mark.parametrize("unit", CAPTURE_UNITS)
 def test_events_arrive_after_a_restart_on_the_capture_host(chain: Chain, unit: str) -> None:
     chain.capture.run("systemctl", "restart", unit)
+    assert_events_arrive(chain)
+
+
+def test_events_arrive_after_the_sensor_has_renewed_key_and_certificate(chain: Chain) -> None:
+    """By the unit whose timer looks every day; it is told here that it is time."""
+    identity = "/etc/d4/sensor.conf.d/10-identity.conf"
+    before = chain.capture.run("cat", identity)
+    chain.capture.run("systemctl", "start", "d4-sensor-renew.service")
+    assert chain.capture.run("cat", identity) == before, "nothing is due"
+    drop_in = "/run/systemd/system/d4-sensor-renew.service.d/now.conf"
+    chain.capture.write(drop_in, "[Service]\nExecCondition=\n")
+    chain.capture.run("systemctl", "daemon-reload")
+    chain.capture.run("systemctl", "start", "d4-sensor-renew.service")
+    assert chain.capture.run("cat", identity) != before
     assert_events_arrive(chain)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from d4common import config
-from d4common.config import Endpoint
+from d4common.config import Endpoint, Proxy
 from d4sensor.config import SensorConfig
 
 
@@ -26,7 +26,7 @@ def test_says_where_to_send_and_what_to_see(tmp_path: Path) -> None:
         "uuid = ff7ba400e76c4053982dfeec42bdef38\nkey = a b # c\n"
         "[capture]\ninterface = eth0, eth1\nbuffer = 2M\nfilter = not port 22\nname = vm\n",
     )
-    assert loaded.d4.destination == Endpoint("d4.example.org", 4443)
+    assert loaded.d4.destination == (Endpoint("d4.example.org", 4443),)
     assert (loaded.d4.verify, str(loaded.d4.uuid), loaded.d4.key) == (
         False,
         "ff7ba400-e76c-4053-982d-feec42bdef38",
@@ -35,6 +35,20 @@ def test_says_where_to_send_and_what_to_see(tmp_path: Path) -> None:
     assert loaded.capture.interface == ("eth0", "eth1")
     assert (loaded.capture.buffer, loaded.capture.filter) == (2 << 20, "not port 22")
     assert loaded.capture.sensor_name() == "vm"
+
+
+def test_says_which_servers_there_are_and_how_to_get_there(tmp_path: Path) -> None:
+    loaded = load(
+        tmp_path,
+        "[d4]\ndestination = one.example.org two.example.org:4444\nproxy = socks5://u:p@10.0.0.1:1080\n",
+    ).d4
+    assert loaded.destination == (Endpoint("one.example.org", 4443), Endpoint("two.example.org", 4444))
+    assert loaded.proxy == Proxy(Endpoint("10.0.0.1", 1080), "u", "p")
+
+
+def test_says_where_and_how_much_waits(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "[spool]\npath = /srv/spool\nmax_size = 20G\nmax_days = 7\n").spool
+    assert (loaded.path, loaded.max_size, loaded.max_days) == (Path("/srv/spool"), 20 << 30, 7)
 
 
 def test_a_sensor_without_a_name_has_that_of_its_host(tmp_path: Path) -> None:
@@ -55,6 +69,11 @@ def test_what_is_wrong_is_said_all_at_once(tmp_path: Path) -> None:
         "uuid = ff7ba400-e76c-1053-982d-feec42bdef38",
         "snaplen = 1000001",
         "version = 0",
+        "proxy = http://10.0.0.1",
+        "[spool]",
+        "path = spool",
+        "max_size = 1K",
+        "max_days = 61",
         "[capture]",
         "snaplen = 95",
         "buffer = 8G",
@@ -67,12 +86,12 @@ def test_what_is_wrong_is_said_all_at_once(tmp_path: Path) -> None:
     for number, line in enumerate(wrong, 1):
         if "=" in line:
             assert f"sensor.conf:{number}: " in str(error.value), line
-    assert len(error.value.problems) == 10
+    assert len(error.value.problems) == 14
 
 
-def test_a_wrong_key_is_not_shown(tmp_path: Path) -> None:
+def test_a_key_and_a_password_are_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "sensor.conf"
-    path.write_text("[d4]\nkey = s3cret\n")
+    path.write_text("[d4]\nkey = s3cret\nproxy = socks5://user:s3cret@proxy.example.org\n")
     assert "s3cret" not in config.show(config.load(SensorConfig, [path]))
 
 
