@@ -19,7 +19,7 @@ from uuid import uuid4
 from redis import Redis
 
 from bench.figure import show
-from d4common import records
+from d4common import records, redis_client
 from d4common.records import Entry
 from demo.chain import Chain
 
@@ -53,12 +53,12 @@ def main() -> None:
 
 async def fill(path: Path) -> None:
     """Entries of whole packets, of sensors in all partitions."""
-    redis = records.connect(f"unix://{path}")
+    redis = redis_client.connect(f"unix://{path}")
     sensors = [uuid4() for _ in range(64)]
     entries = [Entry(sensors[n % 64], "maltrail", 0, LINE * LINES) for n in range(ENTRIES)]
     for offset in range(0, ENTRIES, 500):
         await records.append(redis, entries[offset : offset + 500])
-    await records.close(redis)
+    await redis_client.close(redis)
 
 
 def receive(port: int, listening: Event, stopped: Event) -> None:

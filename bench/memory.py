@@ -19,6 +19,11 @@ class Memory(NamedTuple):
 
 def of_this_process() -> Memory:
     """The memory of this process now."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
+    return of_process("self")
+
+
+def of_process(pid: int | str) -> Memory:
+    """The memory of a process now. Raises OSError where it may not be looked at."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     size = {line.split()[0]: int(line.split()[1]) * 1024 / 1e6 for line in lines}
     return Memory(size["Private_Clean:"] + size["Private_Dirty:"], size["Anonymous:"])

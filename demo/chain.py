@@ -134,7 +134,8 @@ class Chain:
         redis = f"[redis]\nurl = unix://{self.redis_socket}\n"
         files = {
             "server": f"{redis}[d4]\nlisten = 127.0.0.1\ntls_port = {self.tls_port}\n"
-            f"certificate = {directory}/tls/server.pem\nkey = {directory}/tls/server.key\n",
+            f"certificate = {directory}/tls/server.pem\nkey = {directory}/tls/server.key\n"
+            f"metrics = {directory}/metrics.sock\n",
             "exporter": f"{redis}[queue]\ntype = maltrail\nqueue = maltrail\n"
             f"[sink]\ndestination = 127.0.0.1:{self.udp_port}\n",
             "collector": f"[udp]\nudp_port = {self.udp_port}\n[log]\nlog_dir = {self.events}\n"

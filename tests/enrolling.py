@@ -13,7 +13,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from d4common import records, tls
+from d4common import redis_client, tls
 from d4common.enrolling import ALPN_ENROLL
 from d4server import admission, certificates, client_certificates
 from d4server.config import D4
@@ -82,11 +82,11 @@ async def serving(directory: Path, redis_socket: Path) -> AsyncIterator[Enrollin
     pem = directory / "tls"
     settings = D4(ca=directory / "ca.pem", client_ca=pem / "clients.pem", client_ca_key=pem / "clients.key")
     context: ssl.SSLContext = tls.server_context(pem / "server.pem", pem / "server.key", [ALPN_ENROLL])
-    redis = records.connect(f"unix://{redis_socket}")
+    redis = redis_client.connect(f"unix://{redis_socket}")
     enrolment = Enrolment(redis, settings)
     server = await asyncio.start_server(enrolment.serve, "127.0.0.1", 0, ssl=context)
     try:
         yield Enrolling(directory, redis, server.sockets[0].getsockname()[1])
     finally:
         server.close()
-        await records.close(redis)
+        await redis_client.close(redis)

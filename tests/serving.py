@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 from redis import Redis
 
-from d4common import event, records
+from d4common import event, redis_client
 from d4common.event import Event
 from d4common.packet import encode
 from d4common.records import partition, stream
@@ -66,6 +66,7 @@ class Server:
             f"[redis]\nurl = unix://{redis}\n"
             f"[d4]\nlisten = 127.0.0.1\ntls_port = {self.port}\n"
             f"certificate = {directory}/tls/server.pem\nkey = {directory}/tls/server.key\n"
+            f"metrics = {directory}/metrics.sock\n"
         )
         self.base = [PYTHON, "-m", "d4server", "--config", str(self.config)]
         certificates.ensure(directory, [])
@@ -93,9 +94,9 @@ class Server:
         """Does what `d4-server sensors add` does."""
 
         async def add() -> None:
-            redis = records.connect(f"unix://{self.redis_path}")
+            redis = redis_client.connect(f"unix://{self.redis_path}")
             await sensors.add(redis, identity)
-            await records.close(redis)
+            await redis_client.close(redis)
 
         asyncio.run(add())
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d4common import config
-from d4common.config import Endpoint, RedisSection, option, section
+from d4common.config import Endpoint, option, section
+from d4common.redis_url import RedisSection
 
 INSTANCES = Path("/etc/d4/exporter.d")
 

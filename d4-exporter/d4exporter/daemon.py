@@ -8,8 +8,8 @@ import socket
 from contextlib import suppress
 from functools import partial
 
-from d4common import records
-from d4common.records import Consumer, Delivery, QueueMissing
+from d4common import redis_client
+from d4common.queues import Consumer, Delivery, QueueMissing
 from d4common.service import Service, cancel
 from d4exporter.config import ExporterConfig
 from d4exporter.pace import Pace
@@ -34,7 +34,7 @@ async def run(name: str, settings: ExporterConfig, service: Service) -> None:
     """The daemon, for instance ``name``."""
     queue, destination = settings.queue, settings.sink.destination
     assert queue.type is not None and queue.queue is not None and destination is not None
-    redis = records.connect(settings.redis.url)
+    redis = redis_client.connect_or_end(settings.redis)
     # The same name after a restart: what this process had not acknowledged comes first then.
     consumer = Consumer(redis, queue.type, queue.queue, f"{socket.gethostname()}:{name}")
     sink = UDPSink(destination, settings.sink.newline, Pace(settings.sink.max_rate))
@@ -46,6 +46,7 @@ async def run(name: str, settings: ExporterConfig, service: Service) -> None:
         if exporter.busy:
             await asyncio.wait([work], timeout=STOP_TIME)
         await cancel(work)
+    await consumer.close()
     sink.close()
 
 
@@ -66,7 +67,7 @@ class Exporter:
         """Exports until the service is asked to stop."""
         while not self._service.stopping.is_set():
             try:
-                batch = await records.patiently("answer", partial(self._consumer.read, BATCH, WAIT))
+                batch = await redis_client.patiently("answer", partial(self._consumer.read, BATCH, WAIT))
             except QueueMissing as missing:
                 await self._wait_for_queue(missing)
                 continue
@@ -74,7 +75,7 @@ class Exporter:
             self.busy = bool(batch)
             if batch and await self._give(batch):
                 acknowledge = partial(self._consumer.acknowledge, batch)
-                await records.patiently("take acknowledgements", acknowledge)
+                await redis_client.patiently("take acknowledgements", acknowledge)
                 self._service.status(f"{self.exported} records exported, {self._sink.too_long} too long")
 
     async def _give(self, batch: list[Delivery]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from d4common import command, config, journal, service
 from d4common.sockets import write_listen
-from d4server import sensor_commands
+from d4server import blacklist_commands, sensor_commands, status_command
 from d4server.config import ServerConfig
 
 # What only some commands need is imported by them: systemd waits for `sockets` at every reload.
@@ -23,6 +23,8 @@ def main() -> None:
     commands.add_parser("run", help="run the daemon").set_defaults(run=run)
 
     sensor_commands.add(commands, files)
+    blacklist_commands.add(commands, files)
+    status_command.add(commands, files)
 
     certificate = commands.add_parser("certificate", help="make or show the server's certificate")
     certificate.add_argument("--name", action="append", default=[], help="a further host name or address")

@@ -39,6 +39,11 @@ class Acknowledged:
         store.follow(self._spool, self._hear)
         store.put(Numbered(self._spool, "", 0, session.seq, ()))
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for the end of a line."""
+        return len(self._packets)
+
     def take(self, data: Data) -> None:
         """Hands a packet over, or keeps it until the end of its last line has come."""
         assert data.number is not None

@@ -3,8 +3,8 @@
 What strangers leave behind is bounded: so many wait, so many of them from one origin, each for a day. A
 claim and a token are stored as their SHA-256, so that whoever reads Redis can use neither.
 
-Beside the records of sensors.py there are ``d4:token:<digest>``, the name that a token gives, and sorted
-sets of UUIDs by time: ``d4:pending``, and ``d4:pending:<origin>`` for each origin.
+Beside the records of sensors.py there are ``d4:{sensors}:token:<digest>``, the name that a token gives, and
+sorted sets of UUIDs by time: ``d4:{sensors}:pending``, and ``d4:{sensors}:pending:<origin>`` for each origin.
 """
 
 from __future__ import annotations
@@ -158,4 +158,4 @@ def origin_of(address: str) -> str:
 
 
 def _token(token: str) -> str:
-    return f"d4:token:{enrolling.digest(token)}"
+    return f"d4:{{sensors}}:token:{enrolling.digest(token)}"

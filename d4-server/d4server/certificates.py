@@ -75,6 +75,14 @@ def ends(certificate: x509.Certificate) -> datetime:
     return certificate.not_valid_after.replace(tzinfo=UTC)
 
 
+def end_of(path: Path) -> float | None:
+    """When the certificate in a file ends, in seconds since the epoch; None where it cannot be read."""
+    try:
+        return ends(x509.load_pem_x509_certificate(path.read_bytes())).timestamp()
+    except (OSError, ValueError):
+        return None
+
+
 def fingerprint(certificate: x509.Certificate) -> str:
     """SHA-256 of a certificate, as `openssl x509 -fingerprint -sha256` writes it."""
     return certificate.fingerprint(hashes.SHA256()).hex(":").upper()

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from d4common import config
-from d4common.config import Endpoint, RedisSection, option, section
+from d4common.config import Endpoint, option, section
+from d4common.redis_url import RedisSection
 from d4common.session import Rules
+
+
+def _secret(value: str) -> str:
+    """A shared secret that cannot be guessed."""
+    if len(value) < 16:
+        raise ValueError("must have at least 16 characters")
+    return value
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,32 @@ class D4:
         "maltrail ja3-jl d4-telemetry fascia",
         "What a meta header may say that type 254 holds.",
     )
+    metrics: Path | Endpoint | None = option(
+        config.local_place,
+        "/run/d4-server/metrics.sock",
+        "Where metrics are served: the path of a Unix socket, a loopback HOST:PORT, or no.",
+    )
+    registration: str = option(
+        config.choice("approved", "shared-secret"),
+        "approved",
+        "Which sensors may connect: approved ones alone, or whoever signs with the shared secret too.",
+    )
+    shared_secret: str | None = option(
+        _secret, None, "The key of sensors that are not known yet, at least 16 characters.", secret=True
+    )
+    statistics_days: int = option(
+        config.integer(1, 3650), "90", "Days for which the counts of each sensor and day are kept."
+    )
+
+    def problems(self) -> Iterator[str]:
+        """What single options do not show."""
+        if self.registration == "shared-secret" and self.shared_secret is None:
+            yield "registration = shared-secret needs a shared_secret"
+
+    def secret(self) -> bytes | None:
+        """The shared secret where sensors may register by it."""
+        wanted = self.shared_secret if self.registration == "shared-secret" else None
+        return wanted.encode() if wanted else None
 
     @property
     def endpoint(self) -> Endpoint:
@@ -47,18 +81,56 @@ class D4:
         """What a connection is held to."""
         return Rules(self.types, frozenset(self.meta_types))
 
+    def names(self) -> list[str]:
+        """All types of data, as streams are named by them."""
+        return [*map(str, sorted(self.types)), *self.meta_types]
+
     def key_file(self) -> Path:
         """The key as systemd handed it over (LoadCredential=server.key:…), or where it lies."""
-        return _handed_over("server.key", self.key)
+        return config.credential("server.key") or self.key
 
     def client_ca_key_file(self) -> Path:
         """The key of the sensors' CA as systemd handed it over (clients.key), or where it lies."""
-        return _handed_over("clients.key", self.client_ca_key)
+        return config.credential("clients.key") or self.client_ca_key
 
 
-def _handed_over(credential: str, path: Path) -> Path:
-    handed = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), credential)
-    return handed if handed.exists() else path
+@dataclass(frozen=True)
+class Limits:
+    """[limits]: what one server process takes from whom; an address is an IPv4 address or an IPv6 /64."""
+
+    connections: int = option(config.integer(1, 1_000_000), "10000", "Connections at once.")
+    address_connections: int = option(
+        config.integer(1, 1_000_000), "1000", "Connections at once from one address."
+    )
+    address_rate: int = option(
+        config.integer(1, 1_000_000), "2000", "New connections in a minute from one address."
+    )
+    memory: int = option(
+        config.bytes_size("8M", "64G"), "256M", "Bytes that connections hold of what has not come whole."
+    )
+    sensor_rate: int = option(
+        config.bytes_size("0", "10G"), "0", "Bytes in a second of one sensor; 0 is without limit."
+    )
+    one_connection: bool = option(
+        config.boolean, "no", "Whether a new connection of a sensor closes its former one of the same type."
+    )
+    replay_window: float = option(
+        config.seconds, "0", "Time in which a packet of plain D4 is taken once only; 0 is never looked at."
+    )
+    clock_tolerance: float = option(
+        config.seconds, "1h", "How far packets of plain D4 may be off the server's time before it says so."
+    )
+
+
+@dataclass(frozen=True)
+class ServerRedis(RedisSection):
+    """[redis] of the server, which alone stores what sensors are told to be safe."""
+
+    replicas: int = option(
+        config.integer(0, 9),
+        "0",
+        "Replicas that must have what is stored before a sensor is told so; 1 where a replica may take over.",
+    )
 
 
 @dataclass(frozen=True)
@@ -66,4 +138,5 @@ class ServerConfig:
     """The whole file."""
 
     d4: D4 = section(D4)
-    redis: RedisSection = section(RedisSection)
+    limits: Limits = section(Limits)
+    redis: ServerRedis = section(ServerRedis)

@@ -7,19 +7,25 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from d4common import config, records, tls
+from d4common import config, metrics, queues, redis_client, tls
+from d4common.config import Endpoint
 from d4common.enrolling import ALPN_ENROLL
 from d4common.service import Service, cancel, end, inherited_sockets
 from d4server import client_certificates
 from d4server.config import ServerConfig
+from d4server.door import Door
 from d4server.enrolment import Enrolment
+from d4server.figures import Figures
 from d4server.ingest import Ingest
+from d4server.statistics import Statistics
 from d4server.store import Store
 
 log = logging.getLogger(__name__)
@@ -34,19 +40,25 @@ FIRST_QUEUE = "maltrail"
 
 HOUSEKEEPING_INTERVAL = 5.0
 STATUS_INTERVAL = 5.0
+STATISTICS_INTERVAL = 10.0
 """Seconds."""
+
+LAST_WRITE_TIME = 5.0
+"""Seconds that a stop waits for Redis to take the last statistics."""
 
 
 async def run(files: Files, settings: ServerConfig, service: Service) -> None:
     """The daemon. ``files`` names what a reload reads, drop-ins that are new by then too."""
-    redis = records.connect(settings.redis.url)
-    store = Store(redis)
+    redis = redis_client.connect_or_end(settings.redis)
+    store = Store(redis, settings.redis.replicas)
     enrolment = Enrolment(redis, settings.d4)
     d4, others = settings.d4, {ALPN_ENROLL: enrolment.serve}
     ingest = Ingest(redis, store, d4.rules(), others, d4.client_certificates)
+    ingest.limits, ingest.shared_secret = settings.limits, d4.secret()
     client_ca = d4.client_ca if d4.client_certificates else None
     context = tls.server_context(d4.certificate, d4.key_file(), ingest.alpn, client_ca)
     context.sslobject_class = client_certificates.Handshake
+    figures = Figures(redis, d4, ingest, store, enrolment)
     listening = _sockets(settings)
     async with asyncio.TaskGroup() as group:
         tasks = [
@@ -55,12 +67,16 @@ async def run(files: Files, settings: ServerConfig, service: Service) -> None:
                 store.run(),
                 ingest.keep_alive(),
                 ingest.check_keys(),
+                ingest.check_blacklist(),
                 _keep_house(redis, settings),
                 _tell_status(ingest, store, service),
+                _write_statistics(ingest.statistics, redis, d4.statistics_days),
+                figures.keep_looking(),
             )
         ]
-        servers = [await ingest.listen(each, context) for each in listening]
-        reload = partial(_reload, files, context, ingest, enrolment)
+        servers: list[Door | asyncio.Server] = [await ingest.listen(each, context) for each in listening]
+        servers += await _serve_metrics(d4.metrics, figures)
+        reload = partial(_reload, files, context, ingest, enrolment, figures)
         service.ready(f"Listening on {', '.join(map(_name, listening))}", reload)
         await service.stopping.wait()
         for server in servers:
@@ -68,21 +84,26 @@ async def run(files: Files, settings: ServerConfig, service: Service) -> None:
         await ingest.stop_reading()
         await store.flushed()
         await ingest.close()
+        await _write_last_statistics(ingest.statistics, redis, d4.statistics_days)
         await cancel(*tasks)
 
 
-def _reload(files: Files, context: ssl.SSLContext, ingest: Ingest, enrolment: Enrolment) -> str:
+def _reload(
+    files: Files, context: ssl.SSLContext, ingest: Ingest, enrolment: Enrolment, figures: Figures
+) -> str:
     """What holds for connections to come: certificate, rules, enrolment. The rest needs a restart."""
     try:
-        d4 = config.load(ServerConfig, files()).value.d4
+        settings = config.load(ServerConfig, files()).value
+        d4 = settings.d4
         # A context forgets its certificate before it looks at another, so that one is tried elsewhere first.
         tls.server_context(d4.certificate, d4.key_file())
         context.load_cert_chain(d4.certificate, d4.key_file())
     except (config.ConfigError, tls.TLSError, OSError) as error:
         log.error("not reloaded, the old configuration stays: %s", error)
         return "Reload failed, the old configuration is in force"
-    ingest.rules = d4.rules()
+    ingest.rules, ingest.limits, ingest.shared_secret = d4.rules(), settings.limits, d4.secret()
     enrolment.settings = d4
+    figures.certificate(d4.certificate)
     return "Reloaded"
 
 
@@ -115,17 +136,45 @@ async def _keep_house(redis: Redis, settings: ServerConfig) -> None:
     while True:
         try:
             for type in types:
-                await records.trim(redis, type)
-            await records.create_queue(redis, FIRST_QUEUE, FIRST_QUEUE)
+                await queues.trim(redis, type)
+            await queues.create_queue(redis, FIRST_QUEUE, FIRST_QUEUE)
         except RedisError as error:
             if not failing:
-                log.error("Redis does not work, trying again: %s", records.explain(error))
+                log.error("Redis does not work, trying again: %s", redis_client.explain(error))
             failing = True
         else:
             if failing:
                 log.info("Redis works again")
             failing = False
         await asyncio.sleep(HOUSEKEEPING_INTERVAL)
+
+
+async def _serve_metrics(where: Path | Endpoint | None, figures: Figures) -> list[asyncio.Server]:
+    """Metrics are worth a line in the log where they cannot be had, not a server that does not start."""
+    if where is None:
+        return []
+    registry = CollectorRegistry()
+    registry.register(figures)
+    try:
+        return [await metrics.serve(where, registry)]
+    except OSError as error:
+        log.warning("no metrics, cannot listen at %s: %s", where, error.strerror or error)
+        return []
+
+
+async def _write_statistics(statistics: Statistics, redis: Redis, days: int) -> None:
+    while True:
+        await asyncio.sleep(STATISTICS_INTERVAL)
+        with suppress(RedisError):  # they are kept; _keep_house says that Redis does not work
+            await statistics.write(redis, days)
+
+
+async def _write_last_statistics(statistics: Statistics, redis: Redis, days: int) -> None:
+    writing = asyncio.create_task(statistics.write(redis, days))
+    await asyncio.wait([writing], timeout=LAST_WRITE_TIME)
+    await cancel(writing)
+    if writing.cancelled() or writing.exception():
+        log.warning("Redis did not take the last statistics; they are lost")
 
 
 async def _tell_status(ingest: Ingest, store: Store, service: Service) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from d4common import enrolling, journal, records
+from d4common import enrolling, journal, redis_client
 from d4common.enrolling import Approved, Done, Enroll, Greeting, Lines, Pending, ProtocolError, Renew
 from d4server import admission, client_certificates, sensors
 from d4server.admission import Admitted, Waiting
@@ -51,6 +51,10 @@ class Enrolment:
         self._open: Counter[str] = Counter()
         self._repeats = journal.Repeats()
 
+    def __len__(self) -> int:
+        """Connections that are open."""
+        return self._open.total()
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, from the end of its handshake until it is closed."""
         peer = writer.get_extra_info("peername")
@@ -77,7 +81,7 @@ class Enrolment:
             talk.say(enrolling.Refused(str(error)))
             self._report(talk, type(error).__name__, f"refused to enrol a sensor: {error}")
         except RedisError as error:
-            why = records.explain(error)
+            why = redis_client.explain(error)
             self._report(talk, "redis", f"cannot enrol a sensor, Redis does not work: {why}")
 
     @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from d4common import command, config, service
+from d4common.redis_url import RedisSection
 from d4common.sender import Identity
 from d4server.config import ServerConfig
 
@@ -34,16 +35,16 @@ LONGEST_VALID = 366 * 86400
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser], files: Files) -> None:
     """Adds the commands to a command line. ``files`` names the configuration, from the arguments."""
 
-    def url(arguments: argparse.Namespace) -> str:
-        return command.load_or_end(ServerConfig, files(arguments)).redis.url
+    def where(arguments: argparse.Namespace) -> RedisSection:
+        return command.load_or_end(ServerConfig, files(arguments)).redis
 
     parser = commands.add_parser("sensors", help="show sensors, let them in, lock them out")
-    parser.set_defaults(run=lambda arguments: _list(url(arguments), False))
+    parser.set_defaults(run=lambda arguments: _list(where(arguments), False))
     actions = parser.add_subparsers(metavar="ACTION")
 
     listing = actions.add_parser("list", help="show all sensors, and who waits for approval")
     listing.add_argument("--json", action="store_true", help="print objects of JSON, one a line")
-    listing.set_defaults(run=lambda arguments: _list(url(arguments), arguments.json))
+    listing.set_defaults(run=lambda arguments: _list(where(arguments), arguments.json))
 
     adding = actions.add_parser("add", help="let a sensor in by its UUID and key, or give it another key")
     adding.add_argument("uuid", type=command.argument(config.uuid4), nargs="?", help="UUID of version 4")
@@ -51,14 +52,21 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser], files: Fi
     adding.add_argument(
         "--from", type=Path, metavar="FILE", dest="identity", help="UUID and key in a drop-in"
     )
-    adding.set_defaults(run=lambda arguments: _add(url(arguments), arguments))
+    adding.set_defaults(run=lambda arguments: _add(where(arguments), arguments))
 
     token = actions.add_parser("token", help="print a token that lets one sensor in that has it")
     token.add_argument("--name", type=command.argument(_name), help="the sensor's name")
     token.add_argument(
         "--valid", type=command.argument(_valid), default="24h", help="time span in which it can be used"
     )
-    token.set_defaults(run=lambda arguments: _token(url(arguments), arguments))
+    token.set_defaults(run=lambda arguments: _token(where(arguments), arguments))
+
+    kicking = actions.add_parser("kick", help="close a sensor's connections; it may come again soon")
+    kicking.add_argument("uuid", type=command.argument(config.uuid4), help="UUID of version 4")
+    kicking.add_argument(
+        "--for", type=command.argument(_valid), default="30s", dest="span", help="time span until then"
+    )
+    kicking.set_defaults(run=lambda arguments: _kick(where(arguments), arguments.uuid, arguments.span))
 
     for name, act, help in (
         ("approve", _approve, "let a sensor in that waits for approval"),
@@ -68,30 +76,44 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser], files: Fi
     ):
         acting = actions.add_parser(name, help=help)
         acting.add_argument("uuid", type=command.argument(config.uuid4), help="UUID of version 4")
-        acting.set_defaults(run=lambda arguments, act=act: act(url(arguments), arguments.uuid))
+        acting.set_defaults(run=lambda arguments, act=act: act(where(arguments), arguments.uuid))
 
 
-def _list(url: str, as_json: bool) -> None:
+def _list(where: RedisSection, as_json: bool) -> None:
     """d4-server sensors list"""
-    from d4server import sensors
-
-    found = _with_redis(url, sensors.known)
+    found = with_redis(where, _known)
     if not as_json:
-        print(f"{'UUID':36}  {'STATE':8}  {'ADDED':16}  {'CODE':9}  NAME")
-    for sensor in found:
-        print(_object(sensor) if as_json else _row(sensor))
+        print(f"{'UUID':36}  {'STATE':8}  {'ADDED':16}  {'SEEN':16}  {'TODAY':>9}  {'CODE':9}  NAME")
+    for sensor, seen, packets in found:
+        print(_object(sensor, seen, packets) if as_json else _row(sensor, seen, packets))
 
 
-def _row(sensor: Sensor) -> str:
-    added = time.strftime("%Y-%m-%d %H:%M", time.localtime(sensor.added))
-    return f"{sensor.uuid}  {sensor.state:8}  {added}  {sensor.code or '-':9}  {sensor.name}".rstrip()
+async def _known(redis: Redis) -> list[tuple[Sensor, int, int]]:
+    """All sensors, when each was last heard (0: not within the time that is kept), and its packets today."""
+    from d4server import sensors, statistics
+
+    known = await sensors.known(redis)
+    seen = await statistics.last_seen(redis)
+    today = await statistics.today(redis, [sensor.uuid for sensor in known])
+    return [(sensor, seen.get(sensor.uuid, 0), today[sensor.uuid].packets) for sensor in known]
 
 
-def _object(sensor: Sensor) -> str:
-    return json.dumps({**sensor._asdict(), "uuid": str(sensor.uuid)})
+def _row(sensor: Sensor, seen: int, packets: int) -> str:
+    heard = _time(seen) if seen else "-"
+    activity = f"{_time(sensor.added)}  {heard:16}  {packets:9}"
+    return f"{sensor.uuid}  {sensor.state:8}  {activity}  {sensor.code or '-':9}  {sensor.name}".rstrip()
 
 
-def _add(url: str, arguments: argparse.Namespace) -> None:
+def _time(when: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(when))
+
+
+def _object(sensor: Sensor, seen: int, packets: int) -> str:
+    more = {"uuid": str(sensor.uuid), "seen": seen or None, "packets_today": packets}
+    return json.dumps({**sensor._asdict(), **more})
+
+
+def _add(where: RedisSection, arguments: argparse.Namespace) -> None:
     """d4-server sensors add: prints a key that it made, and only that."""
     from d4server import sensors
 
@@ -104,46 +126,53 @@ def _add(url: str, arguments: argparse.Namespace) -> None:
         identity = Identity(arguments.uuid, _given_key(arguments.key_file) or sensors.new_key())
     else:
         service.end("name the sensor's UUID, or a file with it: --from FILE")
-    _with_redis(url, lambda redis: sensors.add(redis, identity))
+    with_redis(where, lambda redis: sensors.add(redis, identity))
     if not arguments.identity and not arguments.key_file:
         print(identity.key.decode())
 
 
-def _token(url: str, arguments: argparse.Namespace) -> None:
+def _token(where: RedisSection, arguments: argparse.Namespace) -> None:
     """d4-server sensors token: prints the token, and only that."""
     from d4server import admission
 
-    print(_with_redis(url, lambda redis: admission.new_token(redis, arguments.name or "", arguments.valid)))
+    print(with_redis(where, lambda redis: admission.new_token(redis, arguments.name or "", arguments.valid)))
 
 
-def _approve(url: str, sensor: UUID) -> None:
+def _approve(where: RedisSection, sensor: UUID) -> None:
     """d4-server sensors approve"""
     from d4server import admission
 
-    _with_redis(url, lambda redis: admission.approve(redis, sensor))
+    with_redis(where, lambda redis: admission.approve(redis, sensor))
 
 
-def _revoke(url: str, sensor: UUID) -> None:
+def _revoke(where: RedisSection, sensor: UUID) -> None:
     """d4-server sensors revoke"""
     from d4server import sensors
 
-    if not _with_redis(url, lambda redis: sensors.revoke(redis, sensor)):
+    if not with_redis(where, lambda redis: sensors.revoke(redis, sensor)):
         _end_unknown(sensor)
 
 
-def _remove(url: str, sensor: UUID) -> None:
+def _remove(where: RedisSection, sensor: UUID) -> None:
     """d4-server sensors remove"""
     from d4server import sensors
 
-    if not _with_redis(url, lambda redis: sensors.remove(redis, sensor)):
+    if not with_redis(where, lambda redis: sensors.remove(redis, sensor)):
         _end_unknown(sensor)
 
 
-def _rotate(url: str, sensor: UUID) -> None:
+def _rotate(where: RedisSection, sensor: UUID) -> None:
     """d4-server sensors rotate: prints the key, and only that."""
     from d4server import sensors
 
-    print(_with_redis(url, lambda redis: sensors.rotate(redis, sensor)).decode())
+    print(with_redis(where, lambda redis: sensors.rotate(redis, sensor)).decode())
+
+
+def _kick(where: RedisSection, sensor: UUID, seconds: float) -> None:
+    """d4-server sensors kick"""
+    from d4server import blacklist
+
+    with_redis(where, lambda redis: blacklist.kick(redis, sensor, seconds))
 
 
 def _end_unknown(sensor: UUID) -> None:
@@ -176,23 +205,23 @@ def _valid(text: str) -> float:
     return span
 
 
-def _with_redis(url: str, work: Callable[[Redis], Awaitable[T]]) -> T:
-    """The result of ``work`` with the Redis at ``url``; ends the process where that cannot be."""
+def with_redis(where: RedisSection, work: Callable[[Redis], Awaitable[T]]) -> T:
+    """The result of ``work`` with the Redis ``where``; ends the process where that cannot be."""
     from redis.exceptions import RedisError
 
-    from d4common import records
+    from d4common import redis_client
     from d4server.sensors import Refused
 
     async def connected() -> T:
-        redis = records.connect(url)
+        redis = redis_client.connect_or_end(where)
         try:
             return await work(redis)
         finally:
-            await records.close(redis)
+            await redis_client.close(redis)
 
     try:
         return asyncio.run(connected())
     except Refused as error:
         service.end(str(error))
     except (RedisError, OSError) as error:
-        service.end(f"Redis at {url} does not answer: {error}")
+        service.end(f"Redis at {where.url} does not answer: {redis_client.explain(error)}")

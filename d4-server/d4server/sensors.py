@@ -1,15 +1,17 @@
 """The sensors that this server knows: their keys, in Redis, so that several servers share them.
 
-``d4:sensor:<uuid>`` is a hash. All times are seconds since the epoch.
+``d4:{sensors}:<uuid>`` is a hash. All times are seconds since the epoch. The braces keep what is about
+sensors on one node of a Redis Cluster, since much of it changes in one step.
 
 - ``key``: the HMAC key, as it must be to check an HMAC; ``added``: since when; ``name``: what an
   administrator calls the sensor, if anything.
 - ``former``, ``former_until``: the key before, and until when it is valid too. ``renewing`` is there
   while the sensor is not known to have taken over the new one.
+- ``source`` is ``shared-secret`` where the sensor came in by that, which is its key until it gets another.
 - ``revoked``: since when the sensor is locked out; then there is no key.
 - ``claim``, ``claim_until``, ``origin``: of a sensor that enrols; see admission.py.
 
-``d4:sensors`` is the set of the UUIDs of all that have a key or are revoked.
+``d4:{sensors}`` is the set of the UUIDs of all that have a key or are revoked.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ from d4common import config, enrolling
 from d4common.config import option, section
 from d4common.sender import Identity
 
-ALL = "d4:sensors"
+ALL = "d4:{sensors}"
 
-PENDING = "d4:pending"
+PENDING = "d4:{sensors}:pending"
 """Sorted set of the UUIDs that wait for approval, by the time of their request."""
 
 FORMER_LIFETIME = 86400
@@ -45,6 +47,17 @@ if key == ARGV[1] then
   return ARGV[2]
 end
 return former == ARGV[1] and renewing and key
+"""
+
+
+_REGISTER = """
+-- KEYS: sensor. ARGV: shared secret, now.
+if redis.call('HEXISTS', KEYS[1], 'revoked') == 1 then return 0 end
+local key = redis.call('HGET', KEYS[1], 'key')
+if key then return key == ARGV[1] and 1 or 0 end
+redis.call('HSET', KEYS[1], 'key', ARGV[1], 'added', ARGV[2], 'source', 'shared-secret')
+redis.call('HDEL', KEYS[1], 'claim')
+return 1
 """
 
 
@@ -105,6 +118,24 @@ async def add(redis: Redis, identity: Identity) -> None:
         await pipe.execute()
 
 
+async def register(redis: Redis, sensor: UUID, secret: bytes) -> bool:
+    """Lets in a sensor that has proved to have the shared secret, as its key from now on.
+
+    False where it is revoked, or has got another key meanwhile.
+    """
+    record = record_of(sensor)
+    if not await redis.eval(_REGISTER, 1, record, secret, int(time.time())):
+        return False
+    origin = await redis.hget(record, "origin")
+    async with redis.pipeline() as pipe:
+        pipe.persist(record)
+        pipe.sadd(ALL, str(sensor))
+        pipe.zrem(PENDING, str(sensor))
+        pipe.zrem(waiting_from(origin), str(sensor))
+        await pipe.execute()
+    return True
+
+
 async def remove(redis: Redis, sensor: UUID) -> bool:
     """Forgets a sensor, or its request to be let in. False if there was neither."""
     record = record_of(sensor)
@@ -139,7 +170,7 @@ async def known(redis: Redis) -> list[Sensor]:
     uuids = sorted({*await redis.smembers(ALL), *await redis.zrange(PENDING, 0, -1)})
     async with redis.pipeline(transaction=False) as pipe:
         for uuid in uuids:
-            pipe.hmget(f"d4:sensor:{uuid.decode()}", "name", "added", "key", "revoked", "claim")
+            pipe.hmget(record_of(UUID(uuid.decode())), "name", "added", "key", "revoked", "claim")
         records = await pipe.execute()
     found = (_sensor(UUID(uuid.decode()), *record) for uuid, record in zip(uuids, records, strict=True))
     return [sensor for sensor in found if sensor is not None]
@@ -207,9 +238,9 @@ def unknown(sensor: UUID) -> Refused:
 
 def record_of(sensor: UUID) -> str:
     """The key in Redis of a sensor's record."""
-    return f"d4:sensor:{sensor}"
+    return f"d4:{{sensors}}:{sensor}"
 
 
 def waiting_from(origin: bytes | None) -> str:
     """The key in Redis of the sorted set of those that wait, from one origin."""
-    return f"d4:pending:{(origin or b'').decode()}"
+    return f"{PENDING}:{(origin or b'').decode()}"

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from prometheus_client import Histogram
 from redis.asyncio import Redis
 
-from d4common import journal, records
-from d4common.records import Entry, Numbered, Progress, Spool
+from d4common import journal, redis_client
+from d4common.records import Batch, Entry, Numbered, Progress, Spool
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +27,28 @@ MAX_BATCH = 1 << 20
 STOP_TIME = 10.0
 """Seconds that an orderly stop waits for Redis."""
 
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+BYTES = tuple(1 << power for power in range(10, 21))
+"""Upper bounds of the histograms' buckets."""
+
 
 class Store:
     """The one way into Redis for what sensors send."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, replicas: int = 0) -> None:
+        """What is stored is so once so many replicas of Redis have it too."""
         self.stored = 0
         """Entries that Redis has taken."""
         self.repeated = 0
         """Packets left out because they were stored already."""
         self.gaps = 0
         """Gaps in the numbers of spools."""
+        self.seconds = Histogram(
+            "d4_store_seconds", "Time that Redis took to store a batch.", buckets=SECONDS, registry=None
+        )
+        self.batches = Histogram("d4_store_batch_bytes", "Size of a batch.", buckets=BYTES, registry=None)
         self._redis = redis
+        self._replicas = replicas
         self._followers: dict[Spool, set[Callable[[int], None]]] = {}
         self._waiting: list[Entry | Numbered] = []
         self._size = 0
@@ -46,6 +57,11 @@ class Store:
         self._idle = asyncio.Event()
         self._room.set()
         self._idle.set()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for Redis, of memory that they take."""
+        return self._size
 
     def follow(self, spool: Spool, hear: Callable[[int], None]) -> None:
         """With each batch that holds any of a spool, ``hear`` is told up to which number all is stored."""
@@ -75,7 +91,9 @@ class Store:
         while True:
             await self._filled.wait()
             batch = self._take()
-            progress = await records.patiently("store", partial(records.append, self._redis, batch))
+            append = partial(Batch(batch, self._replicas).append, self._redis)
+            with self.seconds.time():
+                progress = await redis_client.patiently("store", append)
             self._taken(batch, progress)
 
     async def flushed(self) -> None:
@@ -103,7 +121,9 @@ class Store:
         self.stored += sum(isinstance(entry, Entry) for entry in batch)
         for each in progress:
             self._tell(each)
-        self._size -= sum(map(_size, batch))
+        size = sum(map(_size, batch))
+        self.batches.observe(size)
+        self._size -= size
         if self._size < MAX_WAITING:
             self._room.set()
         if not self._waiting:

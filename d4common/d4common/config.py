@@ -72,10 +72,12 @@ def option(
     help: str,
     collects: bool = False,
     secret: bool = False,
+    mask: Callable[[str], str] = str,
 ) -> Any:
     """A field of a section: its parser, its default as one would write it (None: not set), its meaning.
 
-    ``collects`` is for lists, whose values add up over files; ``secret`` is not shown by config show.
+    ``collects`` is for lists, whose values add up over files; ``secret`` is not shown by config show, nor
+    in an error; ``mask`` leaves out of the text what must not be.
     """
     value = None if default is None else parse(default)
     metadata = {
@@ -84,6 +86,7 @@ def option(
         "help": help,
         "collects": collects,
         "secret": secret,
+        "mask": mask,
     }
     return dataclasses.field(default=value, metadata=metadata)
 
@@ -114,7 +117,7 @@ def load(schema: type[T], files: list[Path]) -> Loaded[T]:
             try:
                 value = field.metadata["parse"](text)
             except ValueError as error:
-                shown = "" if field.metadata["secret"] else f" = {text}"
+                shown = "" if field.metadata["secret"] else f" = {field.metadata['mask'](text)}"
                 problems.append(f"{origin}: [{name}] {key}{shown}: {error}")
                 continue
             if field.metadata["collects"] and before[1] is not None:
@@ -152,6 +155,12 @@ def system_files(name: str) -> list[Path]:
     ]
 
 
+def credential(name: str) -> Path | None:
+    """The file in which systemd handed over a credential (systemd.exec(5), LoadCredential=), if it did."""
+    path = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), name)
+    return path if path.exists() else None
+
+
 def files_of(path: Path) -> list[Path]:
     """A configuration file given by hand, and the drop-ins in the directory ``PATH.d`` beside it."""
     return [path, *drop_ins([path.with_name(f"{path.name}.d")])]
@@ -175,8 +184,11 @@ def show(loaded: Loaded[Any]) -> str:
             written = loaded.written.get((name, field.name))
             lines.append(f"# {written.origin if written else 'default'}")
             text = written.text if written else field.metadata["text"] or ""
+            shown = field.metadata["mask"](text)
             if written and field.metadata["secret"]:
                 lines.append(f"# {field.name} is set, and secret")
+            elif shown != text:
+                lines.append(f"# {field.name} = {shown}, and what is left out is secret")
             else:
                 lines.append(f"{field.name} = {text}".rstrip())
         lines.append("")
@@ -386,6 +398,21 @@ def endpoints(default_port: int) -> Callable[[str], tuple[Endpoint, ...]]:
     return lambda value: tuple(map(one, words(value)))
 
 
+def local_place(value: str) -> Path | Endpoint | None:
+    """Where only this host comes: the path of a Unix socket, a loopback HOST:PORT, or no."""
+    if value.lower() in ("no", "off"):
+        return None
+    if os.path.isabs(value):
+        return Path(value)
+    try:
+        found = endpoint(0)(value)
+        if found.port and (found.host == "localhost" or ip_address(found.host).is_loopback):
+            return found
+    except ValueError:
+        pass
+    raise ValueError("must be the path of a Unix socket, a loopback HOST:PORT such as 127.0.0.1:9444, or no")
+
+
 @dataclass(frozen=True)
 class Proxy:
     """A SOCKS5 proxy, and who we are for it: user name and password, of 1 to 255 bytes each."""
@@ -415,19 +442,6 @@ def proxy(value: str) -> Proxy:
     return Proxy(where, user, password)
 
 
-def redis_url(value: str) -> str:
-    """Where a Redis is, as redis-py has it."""
-    match = re.fullmatch(r"unix://(?:[^@/]*@)?/\S+|rediss?://(?:[^@/\s]*@)?([^@/\s]+)(?:/[0-9]{1,3})?", value)
-    try:
-        if match and match[1]:
-            endpoint(6379)(match[1])
-    except ValueError:
-        match = None
-    if not match:
-        raise ValueError("must be unix:///PATH, redis://HOST:PORT/DB or rediss://HOST:PORT/DB")
-    return value
-
-
 def choice(*known: str) -> Callable[[str], str]:
     """One of a few words."""
 
@@ -437,14 +451,3 @@ def choice(*known: str) -> Callable[[str], str]:
         return value
 
     return parse
-
-
-@dataclass(frozen=True)
-class RedisSection:
-    """[redis]: where records are stored."""
-
-    url: str = option(
-        redis_url,
-        "unix:///run/redis-d4/redis-server.sock",
-        "unix:///PATH, redis://HOST:PORT/DB or rediss://HOST:PORT/DB.",
-    )

@@ -19,6 +19,9 @@ from systemd.journal import JournalHandler
 REFUSED = UUID("6f1c2c7b1d1f4f3c9d0a2b8e5d7a4c11")
 """A server closed a connection; D4_REASON, D4_SENSOR, D4_ADDRESS say whose and why."""
 
+CLOCK = UUID("c1f7e09b6a4d4b73a82e5d3f90b1647e")
+"""A server took packets from a sensor (D4_SENSOR, D4_ADDRESS) whose time is off by much."""
+
 ENROLMENT = UUID("3a8b1f60d2c94e57a6f0c7d89b14e2a5")
 """A sensor (D4_SENSOR, D4_ADDRESS) waits for an administrator's approval, was let in, or got another key."""
 

@@ -1,4 +1,4 @@
-"""Records in Redis streams: names, append, consume, trim.
+"""Records in Redis streams: their names, and how they are appended.
 
 Every data type (a D4 type as text, or a meta type such as ``maltrail``) has PARTITIONS streams; a sensor's
 records are all in the one that its UUID chooses, so they keep their order. The partition is the key's hash
@@ -7,80 +7,87 @@ tag, so that whatever belongs to one partition lies on one node of a Redis Clust
 An entry holds what one packet completed: whole records for types that are lines, never one entry per
 line. What is numbered (docs/protocol.md, section 2) is appended once, however often it comes: the number
 that a spool has come to lies beside its stream, and both change in one step.
-
-An **analyzer queue** is a consumer group of its type's streams, so a further queue copies nothing.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from redis.asyncio import Redis, UnixDomainSocketConnection
-from redis.asyncio.client import Pipeline
-from redis.exceptions import RedisError, ResponseError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
+from d4common.redis_cluster import Cluster
 
 PARTITIONS = 16
 """Streams per type. Part of the layout of stored data: every server and exporter must agree on it."""
 
-QUEUES = "d4:queues"
-"""Hash: name of an analyzer queue to the data type that it takes."""
-
-UNCLAIMED_ENTRIES = 10_000
-"""Entries that a stream without any queue keeps, for a queue that is made later and for a look."""
-
-CLAIM_AFTER = 60.0
-"""Seconds after which a consumer takes over what another one was given and has not acknowledged."""
-
-
 SPOOL_LIFETIME = 90 * 86400
 """Seconds after which it is forgotten how far a spool had come from which nothing came since."""
 
+REPLICA_TIME = 1000
+"""Milliseconds that replicas are waited for at once."""
+
 _APPEND = """
--- KEYS: number that the spool has come to, stream. ARGV: lifetime, sensor, then for each entry the number
--- of its first packet, its time, how many packets it has, and their payloads. Of the packets only those
--- are appended whose numbers are higher than what the spool has come to.
-local before = tonumber(redis.call('GET', KEYS[1]) or '0')
-local stored, entries, repeated, gaps = before, 0, 0, {}
-local at = 3
-while at <= #ARGV do
-  local number, time, count = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
-  local first, last = at + 3, at + 2 + count
-  local again = math.max(0, math.min(count, stored + 1 - number))
-  repeated = repeated + again
-  if again < count then
-    if number > stored + 1 then
-      gaps[#gaps + 1] = stored + 1
-      gaps[#gaps + 1] = number - 1
+-- All of a batch that is for one partition, or nothing of it. KEYS: streams, and numbers that spools have
+-- come to. ARGV: lifetime of these, then group after group: which key is the stream, which the spool's
+-- number (0 for plain entries), the sensor, how many entries. A plain entry is time and data; a numbered
+-- one is the number of its first packet, its time, how many packets it has, and their payloads. Of packets
+-- only those are appended whose numbers are higher than what the spool has come to.
+local function add(stream, sensor, time, data)
+  redis.call('XADD', stream, '*', 'sensor', sensor, 'time', time, 'data', data)
+end
+local function spooled(stream, spool, sensor, at, count)
+  local before = tonumber(redis.call('GET', spool) or '0')
+  local stored, entries, repeated, gaps = before, 0, 0, {}
+  for _ = 1, count do
+    local number, time, packets = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
+    local first, last = at + 3, at + 2 + packets
+    local again = math.max(0, math.min(packets, stored + 1 - number))
+    repeated = repeated + again
+    if again < packets then
+      if number > stored + 1 then
+        gaps[#gaps + 1] = stored + 1
+        gaps[#gaps + 1] = number - 1
+      end
+      local data = ARGV[last]
+      if first + again < last then
+        data = table.concat(ARGV, '', first + again, last)
+      end
+      if data ~= '' then
+        add(stream, sensor, time, data)
+        entries = entries + 1
+      end
+      stored = number + packets - 1
     end
-    local data = ARGV[last]
-    if first + again < last then
-      data = table.concat(ARGV, '', first + again, last)
-    end
-    if data ~= '' then
-      redis.call('XADD', KEYS[2], '*', 'sensor', ARGV[2], 'time', time, 'data', data)
-      entries = entries + 1
-    end
-    stored = number + count - 1
+    at = last + 1
   end
-  at = last + 1
+  if stored > before then
+    redis.call('SET', spool, string.format('%.0f', stored), 'EX', ARGV[1])
+  end
+  return at, {stored, entries, repeated, unpack(gaps)}
 end
-if stored > before then
-  redis.call('SET', KEYS[1], string.format('%.0f', stored), 'EX', ARGV[1])
+local answers, at = {}, 2
+while at <= #ARGV do
+  local stream, spool = KEYS[tonumber(ARGV[at])], KEYS[tonumber(ARGV[at + 1])]
+  local sensor, count = ARGV[at + 2], tonumber(ARGV[at + 3])
+  at = at + 4
+  if spool then
+    at, answers[#answers + 1] = spooled(stream, spool, sensor, at, count)
+  else
+    for _ = 1, count do
+      add(stream, sensor, ARGV[at], ARGV[at + 1])
+      at = at + 2
+    end
+  end
 end
-return {stored, entries, repeated, unpack(gaps)}
+return answers
 """
 
 
-class QueueMissing(Exception):
-    """There is no analyzer queue of this name for this type."""
+class NotReplicated(RedisError):  # type: ignore[misc]
+    """Redis has what was appended, but not yet as many of its replicas as were asked for."""
 
 
 class Entry(NamedTuple):
@@ -126,64 +133,6 @@ class Progress(NamedTuple):
     gaps: list[tuple[int, int]]
 
 
-class Delivery(NamedTuple):
-    """An entry that a queue gave out, to be acknowledged by stream and id."""
-
-    stream: bytes
-    id: bytes
-    entry: Entry
-
-    def records(self) -> list[bytes]:
-        """The records of an entry of lines, without their line feeds and without empty ones."""
-        return [line for line in self.entry.data.split(b"\n") if line]
-
-
-def connect(url: str) -> Redis:
-    """A client for ``url``: unix:///path, redis://host:port/db or rediss://. It connects when used."""
-    redis = Redis.from_url(url, socket_connect_timeout=5, socket_timeout=30)
-    if redis.connection_pool.connection_class is UnixDomainSocketConnection:
-        redis.connection_pool.connection_class = _UnixConnection
-    return redis
-
-
-class _UnixConnection(UnixDomainSocketConnection):  # type: ignore[misc]
-    # redis-py 4.3 names them in the error of a connection that breaks, although a Unix socket has neither.
-    host, port = "unix", 0
-
-
-async def patiently(what: str, operation: Callable[[], Awaitable[T]]) -> T:
-    """Does a Redis operation again, a second later, until Redis takes it; says when that begins and ends.
-
-    For what must not be lost while Redis is away, is loading its data, or is full.
-    """
-    waiting = False
-    while True:
-        try:
-            result = await operation()
-        except RedisError as error:
-            if not waiting:
-                log.error("Redis does not %s, trying again: %s", what, explain(error))
-            waiting = True
-            await asyncio.sleep(1)
-            continue
-        if waiting:
-            log.info("Redis is back")
-        return result
-
-
-def explain(error: RedisError) -> str:
-    """What Redis had against it: without the command that redis-py puts in front, which holds data."""
-    text = str(error).rpartition("caused error: ")[2]
-    if "OutOfMemory" in type(error).__name__ or text.startswith("OOM "):
-        return "it holds as much as its maxmemory lets it"
-    return type(error).__name__ if "exception.args" in text or not text else text
-
-
-async def close(redis: Redis) -> None:
-    """Closes a client's connections. (redis-py's own close() has another name since 5.0.1.)"""
-    await redis.connection_pool.disconnect()
-
-
 def partition(sensor: UUID) -> int:
     """The partition of a sensor; the last byte of a version 4 UUID is random."""
     return sensor.bytes[15] % PARTITIONS
@@ -200,189 +149,99 @@ def streams(type: str) -> list[str]:
 
 
 async def append(redis: Redis, entries: Sequence[Entry | Numbered]) -> list[Progress]:
-    """Appends all entries or, where Redis is full, none, in one round trip; says how far spools have come.
+    """Appends a batch in one try; see Batch.append()."""
+    return await Batch(entries).append(redis)
 
-    Raises what redis-py raises. Then what is numbered may be appended again without harm, even where only
-    the answer was lost.
-    """
-    numbered: dict[tuple[Spool, str], list[Numbered]] = {}
-    async with redis.pipeline(transaction=True) as pipe:
+
+class Batch:
+    """Entries that are appended together, in as many tries as it takes."""
+
+    def __init__(self, entries: Sequence[Entry | Numbered], replicas: int = 0) -> None:
+        """So many replicas must have them too before append() returns."""
+        self._replicas = replicas
+        self._parts: dict[int, _Part] = {}
         for entry in entries:
-            if isinstance(entry, Numbered):
-                numbered.setdefault((entry.spool, entry.type), []).append(entry)
-            else:
-                fields = {"sensor": entry.sensor.bytes, "time": entry.timestamp, "data": entry.data}
-                pipe.xadd(stream(entry.type, partition(entry.sensor)), fields)
-        for (spool, type), group in numbered.items():
-            _append_numbered(pipe, spool, type, group)
-        answers = await pipe.execute()
-    ours = answers[len(answers) - len(numbered) :]
-    return [_progress(spool, answer) for (spool, _), answer in zip(numbered, ours, strict=True)]
+            number = partition(entry.spool.sensor if isinstance(entry, Numbered) else entry.sensor)
+            self._parts.setdefault(number, _Part(number)).add(entry)
 
+    async def append(self, redis: Redis) -> list[Progress]:
+        """Appends what is not known to be appended, and says how far spools have come.
 
-def _append_numbered(pipe: Pipeline, spool: Spool, type: str, group: Sequence[Numbered]) -> None:
-    """Both keys of the script lie in the sensor's partition, so one node of a Redis Cluster has them."""
-    number = partition(spool.sensor)
-    reached = f"d4:{{{number}}}:spool:{spool.sensor}:{spool.id}"
-    arguments: list[bytes | int] = [SPOOL_LIFETIME, spool.sensor.bytes]
-    for entry in group:
-        if entry.payloads:
-            arguments += (entry.number, entry.timestamp, len(entry.payloads), *entry.payloads)
-    pipe.eval(_APPEND, 2, reached, stream(type, number), *arguments)
+        It takes one round trip, to each node of a Cluster at once. One Redis that is full takes nothing;
+        nodes of a Cluster, and a Redis that is to wait for replicas, take all of a partition or nothing.
 
-
-def _progress(spool: Spool, answer: list[int]) -> Progress:
-    stored, entries, repeated, *gaps = answer
-    return Progress(spool, stored, entries, repeated, list(zip(gaps[::2], gaps[1::2], strict=True)))
-
-
-async def create_queue(redis: Redis, type: str, name: str) -> None:
-    """Makes an analyzer queue that takes what its type's streams hold and will hold; once is enough.
-
-    Raises ValueError where there is one of this name for another type.
-    """
-    if not await redis.hsetnx(QUEUES, name, type):
-        other = (await queues(redis)).get(name, type)
-        if other != type:
-            raise ValueError(f"the analyzer queue {name} takes {other}, not {type}")
-    for key in streams(type):
-        try:
-            await redis.xgroup_create(key, name, id="0", mkstream=True)
-        except ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise
-
-
-async def queues(redis: Redis) -> dict[str, str]:
-    """All analyzer queues: name to data type."""
-    found = await redis.hgetall(QUEUES)
-    return {name.decode(): type.decode() for name, type in found.items()}
-
-
-async def trim(redis: Redis, type: str) -> None:
-    """Removes from a type's streams what every queue has acknowledged."""
-    keys = streams(type)
-    async with redis.pipeline(transaction=False) as pipe:
-        for key in keys:
-            pipe.xinfo_groups(key)
-        answers = await pipe.execute(raise_on_error=False)
-    # A stream to which nothing was ever appended does not exist, and Redis answers with an error.
-    groups = {key: found for key, found in zip(keys, answers, strict=True) if isinstance(found, list)}
-    for key, found in groups.items():
-        if not found:
-            await redis.xtrim(key, maxlen=UNCLAIMED_ENTRIES)
-            continue
-        milliseconds, sequence = min([await _needed(redis, key, group) for group in found])
-        await redis.xtrim(key, minid=f"{milliseconds}-{sequence}", approximate=False)
-
-
-async def _needed(redis: Redis, key: str, group: dict[str, Any]) -> tuple[int, int]:
-    """The first entry that a group has not acknowledged, as (milliseconds, sequence)."""
-    if group["pending"]:
-        pending = await redis.xpending(key, group["name"])
-        if pending["min"]:
-            return _id(pending["min"])
-    milliseconds, sequence = _id(group["last-delivered-id"])
-    return milliseconds, sequence + 1
-
-
-def _id(text: bytes) -> tuple[int, int]:
-    milliseconds, _, sequence = text.partition(b"-")
-    return int(milliseconds), int(sequence)
-
-
-class Consumer:
-    """One process that takes entries from an analyzer queue, each until it is acknowledged.
-
-    What this consumer was given before and has not acknowledged comes first: a process that is started
-    again under its name goes on where it was. Then it takes what other consumers have left for longer
-    than CLAIM_AFTER seconds, and what is new.
-    """
-
-    def __init__(self, redis: Redis, type: str, queue: str, name: str) -> None:
-        self._redis = redis
-        self._keys = streams(type)
-        self._queue = queue
-        self._name = name
-        self._since = dict.fromkeys(self._keys, "0")
-        self._claimed = 0.0
-
-    async def read(self, count: int, wait: float) -> list[Delivery]:
-        """Up to ``count`` entries of each partition; empty when none came in ``wait`` seconds (below 30).
-
-        Raises QueueMissing, and what redis-py raises.
+        Raises what redis-py raises, and NotReplicated; then it is to be called again. That appends nothing
+        twice but this: plain entries of a partition of which the answer was lost, since it cannot be known
+        whether they were taken. What is numbered is appended once even then.
         """
-        try:
-            return await self._read(count, wait)
-        except RedisError as error:
-            # An answer that was lost on the way may have held entries, which are this consumer's now.
-            self._since = dict.fromkeys(self._keys, "0")
-            # UNBLOCKED: the streams went away while Redis waited for something to come.
-            if str(error).startswith(("NOGROUP", "UNBLOCKED")):
-                raise QueueMissing(self._queue) from None
-            raise
+        parts = [part for part in self._parts.values() if self._replicas or not part.taken]
+        whole = not self._replicas and not isinstance(redis, Cluster)
+        async with redis.pipeline(transaction=whole) as pipe:
+            for part in parts:
+                part.append(pipe)
+            if self._replicas and parts:
+                self._wait(pipe, parts)
+            answers = await pipe.execute(raise_on_error=False)
+        for part, answer in zip(parts, answers, strict=False):
+            if not isinstance(answer, RedisError):
+                part.take(answer)
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise answer
+        if self._replicas and parts and answers[-1] < self._replicas:
+            raise NotReplicated(f"fewer than {self._replicas} replicas have what it stores")
+        return [each for part in self._parts.values() for each in part.progress.values()]
 
-    async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """Tells the queue that these entries need not be given out again."""
-        ids: dict[bytes, list[bytes]] = {}
-        for delivery in deliveries:
-            ids.setdefault(delivery.stream, []).append(delivery.id)
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for key, own in ids.items():
-                pipe.xack(key, self._queue, *own)
-            await pipe.execute()
+    def _wait(self, pipe: Any, parts: Sequence[_Part]) -> None:
+        """Redis waits for the last write of the connection, so that there must be one in any case."""
+        for part in parts:
+            pipe.set(f"d4:{{{part.number}}}:appended", "")
+        pipe.wait(self._replicas, REPLICA_TIME)
 
-    async def _read(self, count: int, wait: float) -> list[Delivery]:
-        own = {key: since for key, since in self._since.items() if since != ">"}
-        if own:
-            found = await self._redis.xreadgroup(self._queue, self._name, own, count=count)
-            pending = _deliveries(found)
-            self._advance(own, found)
-            if pending:
-                return pending
-        claimed = await self._claim(count)
-        if claimed:
-            return claimed
-        fresh = dict.fromkeys(self._keys, ">")
-        milliseconds = max(1, int(wait * 1000))
-        found = await self._redis.xreadgroup(self._queue, self._name, fresh, count=count, block=milliseconds)
-        return _deliveries(found)
 
-    def _advance(self, own: dict[str, str], found: Any) -> None:
-        """Remembers how far the reading of this consumer's own pending entries has come."""
-        for key, entries in found:
-            self._since[key.decode()] = entries[-1][0].decode() if entries else ">"
-        for key in own.keys() - {key.decode() for key, _ in found}:
-            self._since[key] = ">"
+class _Part:
+    """What a batch has for one partition."""
 
-    async def _claim(self, count: int) -> list[Delivery]:
-        """Entries that other consumers left behind, looked for once in CLAIM_AFTER seconds."""
-        now = asyncio.get_running_loop().time()
-        if self._claimed and now - self._claimed < CLAIM_AFTER:
-            return []
-        claimed = []
-        for key in self._keys:
-            _, entries, *_ = await self._redis.xautoclaim(
-                key, self._queue, self._name, min_idle_time=int(CLAIM_AFTER * 1000), count=count
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.taken = False
+        """Whether Redis has said that it has it."""
+        self.progress: dict[tuple[Spool, str], Progress] = {}
+        self._plain: dict[tuple[UUID, str], list[Entry]] = {}
+        self._numbered: dict[tuple[Spool, str], list[Numbered]] = {}
+
+    def add(self, entry: Entry | Numbered) -> None:
+        if isinstance(entry, Numbered):
+            self._numbered.setdefault((entry.spool, entry.type), []).append(entry)
+        else:
+            self._plain.setdefault((entry.sensor, entry.type), []).append(entry)
+
+    def append(self, pipe: Any) -> None:
+        """Puts the script into a pipeline; all its keys lie on one node of a Redis Cluster."""
+        keys: dict[str, int] = {}
+        arguments: list[bytes | int] = [SPOOL_LIFETIME]
+        for (sensor, type), entries in self._plain.items():
+            place = keys.setdefault(stream(type, self.number), len(keys) + 1)
+            arguments += (place, 0, sensor.bytes, len(entries))
+            for entry in entries:
+                arguments += (entry.timestamp, entry.data)
+        for (spool, type), group in self._numbered.items():
+            place = keys.setdefault(stream(type, self.number), len(keys) + 1)
+            reached = f"d4:{{{self.number}}}:spool:{spool.sensor}:{spool.id}"
+            full = [entry for entry in group if entry.payloads]
+            arguments += (place, keys.setdefault(reached, len(keys) + 1), spool.sensor.bytes, len(full))
+            for each in full:
+                arguments += (each.number, each.timestamp, len(each.payloads), *each.payloads)
+        pipe.eval(_APPEND, len(keys), *keys, *arguments)
+
+    def take(self, answers: Sequence[Sequence[int]]) -> None:
+        """Redis has it. What this did is what the first answer says; further ones were to make sure."""
+        for (spool, type), answer in zip(self._numbered, answers, strict=True):
+            stored, entries, repeated, *gaps = answer
+            pairs = list(zip(gaps[::2], gaps[1::2], strict=True))
+            before = self.progress.setdefault(
+                (spool, type), Progress(spool, stored, entries, repeated, pairs)
             )
-            claimed += _deliveries([(key.encode(), entries)])
-        if len(claimed) < count:
-            self._claimed = now
-        return claimed
-
-
-def _deliveries(found: Any) -> list[Delivery]:
-    """What Redis answered, as deliveries; an entry that was trimmed meanwhile has no fields."""
-    return [
-        Delivery(key, id, _entry(key, fields)) for key, entries in found for id, fields in entries if fields
-    ]
-
-
-def _entry(key: bytes, fields: dict[bytes, bytes]) -> Entry:
-    """The entry in a stream's fields; nothing, for what no server of this project has put there."""
-    type = key.partition(b"}:")[2].decode()
-    try:
-        return Entry(UUID(bytes=fields[b"sensor"]), type, int(fields[b"time"]), fields[b"data"])
-    except (KeyError, ValueError):
-        log.warning("%s holds an entry that no server put there; it is passed over", key.decode())
-        return Entry(UUID(int=0), type, 0, b"")
+            self.progress[spool, type] = before._replace(stored=stored)
+        self._plain.clear()
+        self.taken = True

@@ -35,7 +35,7 @@ MAX_META_FRAGMENTS = 1_000
 
 
 class Reason(StrEnum):
-    """Why a packet was refused; the word that is counted and logged."""
+    """Why a packet, or a connection, was refused; the word that is counted and logged."""
 
     SIZE = "size"
     UUID_VERSION = "uuid-version"
@@ -50,10 +50,19 @@ class Reason(StrEnum):
     UNKNOWN_SENSOR = "unknown-sensor"
     CERTIFICATE = "certificate"
     SILENT = "silent"
+    HANDSHAKE = "handshake"
+    CONNECTIONS = "connections"
+    ADDRESS_CONNECTIONS = "address-connections"
+    ADDRESS_RATE = "address-rate"
+    STRANGERS = "strangers"
+    MEMORY = "memory"
+    BLACKLIST = "blacklist"
+    KICKED = "kicked"
+    REPLACED = "replaced"
 
 
 class Refused(Exception):
-    """A packet that ends its connection, with the reason and a sentence for the log."""
+    """What ends a connection, with the reason and a sentence for the log."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -124,6 +133,8 @@ class Receiver:
         """Whether a packet has proved that the sensor has its key."""
         self.key: bytes | None = None
         """The key that the last packet was signed with."""
+        self.hmac = b""
+        """The HMAC of the last packet."""
         self._acknowledged = acknowledged
         self._types = rules.types | {META_HEADER} if acknowledged else rules.types
         self._meta_types = rules.meta_types - {SESSION, ACK}
@@ -141,8 +152,8 @@ class Receiver:
 
     @property
     def buffered(self) -> int:
-        """Bytes held that are not yet a packet."""
-        return len(self._decoder)
+        """Bytes held that are not yet a packet, or a meta header."""
+        return len(self._decoder) + len(self._meta)
 
     def receive_data(self, data: bytes) -> None:
         """Takes bytes from the connection."""
@@ -232,7 +243,7 @@ class Receiver:
     def _authenticate(self, packet: Packet) -> None:
         for key in self._keys:
             if packet.authentic(key):
-                self.key, self.authentic = key, True
+                self.key, self.hmac, self.authentic = key, packet.header.hmac, True
                 return
         raise Refused(Reason.HMAC, "the HMAC does not match this sensor's key")
 

@@ -21,6 +21,7 @@ def server_context(
     ``client_ca`` it asks clients for a certificate of that CA; whether one without may stay is not for TLS.
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER, alpn)
+    context.options |= ssl.OP_NO_RENEGOTIATION  # it would cost the server more than the client
     _load_certificate(context, certificate, key)
     if client_ca is not None:
         _load_ca(context, client_ca)

@@ -216,7 +216,7 @@ def test_another_certificate_than_expected_gets_nothing(run: Run, certificates: 
             result = await host.run("enroll", host.address, *known, "--token", token)
             assert result.status == 1 and result.err.count("\n") == 1
             assert ("d4-server certificate" in result.err) or ("not trusted" in result.err)
-        assert await host.server.redis.keys("*") == await host.server.redis.keys("d4:token:*")
+        assert await host.server.redis.keys("*") == await host.server.redis.keys("d4:{sensors}:token:*")
         ca = ("--ca", str(host.server.directory / "ca.pem"))
         assert (await host.run("enroll", host.address, *ca, "--token", token)).status == 0
 
@@ -244,7 +244,7 @@ def test_on_a_terminal_the_fingerprint_is_shown_and_asked_about(run: Run, reply:
         os.close(theirs)
         assert host.fingerprint in out.decode()
         assert process.returncode == (0 if reply == "yes" else 1)
-        assert bool(await host.server.redis.keys("d4:token:*")) == (reply == "no"), "asked, or not"
+        assert bool(await host.server.redis.keys("d4:{sensors}:token:*")) == (reply == "no"), "asked, or not"
 
     run(test)
 
@@ -341,7 +341,8 @@ def test_a_key_is_renewed_and_both_are_valid(run: Run) -> None:
         assert before.uuid is not None and after.key is not None and before.key is not None
         keys = await sensors.keys_of(host.server.redis, before.uuid)
         assert keys == (after.key.encode(), before.key.encode())
-        assert not await host.server.redis.hexists(f"d4:sensor:{before.uuid}", "renewing"), "it said done"
+        record = sensors.record_of(before.uuid)
+        assert not await host.server.redis.hexists(record, "renewing"), "it said done"
         assert stat.S_IMODE((host.drop_ins / "10-identity.conf").stat().st_mode) == 0o600
 
     run(test)

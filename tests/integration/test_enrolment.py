@@ -61,7 +61,7 @@ def test_a_token_lets_one_sensor_in(run: Run) -> None:
         assert await sensors.keys_of(server.redis, uuid) == (answer["key"].encode(),)
         (sensor,) = await sensors.known(server.redis)
         assert (sensor.uuid, sensor.name, sensor.state) == (uuid, "the lobby", "approved")
-        assert not await server.redis.keys("d4:token:*"), "used up"
+        assert not await server.redis.keys("d4:{sensors}:token:*"), "used up"
 
     run(test)
 
@@ -82,7 +82,7 @@ def test_a_token_that_is_not_right_lets_nobody_in(run: Run, what: str) -> None:
         assert await sensors.keys_of(server.redis, uuid) == ()
 
     async def until_gone(server: Enrolling) -> None:
-        while await server.redis.keys("d4:token:*"):
+        while await server.redis.keys("d4:{sensors}:token:*"):
             await asyncio.sleep(0.01)
 
     run(test)
@@ -159,7 +159,7 @@ def test_a_token_wins_over_somebody_who_waits_under_the_uuid(run: Run) -> None:
         await server.enroll(uuid, OTHER_CLAIM)
         assert (await server.enroll(uuid, token=await server.token()))["status"] == "approved"
         assert (await server.enroll(uuid, OTHER_CLAIM))["status"] == "refused"
-        assert not await server.redis.exists("d4:pending")
+        assert not await server.redis.exists("d4:{sensors}:pending")
 
     run(test)
 
@@ -206,7 +206,7 @@ def test_a_key_is_renewed_and_the_former_stays_valid(run: Run) -> None:
         assert await sensors.keys_of(server.redis, uuid) == (three.encode(), two.encode())
         four = (await renewal(server, uuid, three))["key"]
         assert four not in (one, two, three), "what was used is on the sensor's disk"
-        await server.redis.hset(f"d4:sensor:{uuid}", "former_until", 1)
+        await server.redis.hset(f"d4:{{sensors}}:{uuid}", "former_until", 1)
         assert await sensors.keys_of(server.redis, uuid) == (four.encode(),)
         assert (await renewal(server, uuid, three))["status"] == "refused"
 
@@ -291,7 +291,7 @@ def test_without_a_ca_nobody_enrols_and_no_token_is_used(run: Run) -> None:
         (server.directory / "ca.pem").unlink()
         client.say(op="enroll", uuid=str(uuid4()), name="x", claim=CLAIM, token=token)
         assert f"{server.directory}/ca.pem" in (await client.hear())["reason"]
-        assert await server.redis.keys("*") == await server.redis.keys("d4:token:*") != []
+        assert await server.redis.keys("*") == await server.redis.keys("d4:{sensors}:token:*") != []
 
     run(test)
 
@@ -305,7 +305,7 @@ def test_what_strangers_leave_behind_is_bounded(
     async def test(server: Enrolling) -> None:
         for _ in range(30):
             await server.enroll(uuid4())
-        assert await server.redis.zcard("d4:pending") == admission.MOST_FROM_ORIGIN
+        assert await server.redis.zcard("d4:{sensors}:pending") == admission.MOST_FROM_ORIGIN
         answer = await server.enroll(uuid4())
         assert answer["status"] == "refused" and "same network" in answer["reason"]
         outcomes = []
@@ -316,11 +316,11 @@ def test_what_strangers_leave_behind_is_bounded(
             except sensors.Refused as refusal:
                 assert "token" in str(refusal), "says how to get in all the same"
         assert len(outcomes) == 25 - admission.MOST_FROM_ORIGIN
-        assert await server.redis.zcard("d4:pending") == 25
+        assert await server.redis.zcard("d4:{sensors}:pending") == 25
         keys = await server.redis.keys("d4:*")
         assert len(keys) <= 2 * 25 + 1
         for key in keys:
-            if key != b"d4:pending":
+            if key != b"d4:{sensors}:pending":
                 assert 0 < await server.redis.ttl(key) <= admission.LIFETIME
         refusals = [record for record in caplog.records if record.levelno == logging.WARNING]
         assert len(refusals) == 1, "one line for all"
@@ -417,10 +417,10 @@ def test_redis_that_does_not_work_is_logged_and_the_next_is_served(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test(server: Enrolling) -> None:
-        await server.redis.set("d4:sensors", "not a set")
+        await server.redis.set("d4:{sensors}", "not a set")
         assert await server.enroll(uuid4(), token=await server.token()) == {}
         await until(lambda: "Redis does not work" in caplog.text)
-        await server.redis.delete("d4:sensors")
+        await server.redis.delete("d4:{sensors}")
         assert (await server.enroll(uuid4(), token=await server.token()))["status"] == "approved"
 
     run(test)

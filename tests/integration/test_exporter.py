@@ -16,46 +16,17 @@ from uuid import UUID, uuid4
 
 import pytest
 import redis.asyncio
+from receiving import Receiver
 from serving import end, own_redis
 from waiting import wait_for
 
-from d4common import records
+from d4common import queues, records, redis_client
 from d4common.records import Entry
 from d4exporter.daemon import BATCH
 from demo.chain import PYTHON, Daemon, environment, free_port
 
 T = TypeVar("T")
 SENSOR = uuid4()
-
-
-class Receiver:
-    """Takes datagrams on loopback, faster than they come."""
-
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
-        self.datagrams: list[bytes] = []
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        self._socket.settimeout(0.05)
-        self._socket.bind((host, port))
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._receive)
-        self._thread.start()
-
-    def numbers(self) -> list[int]:
-        """The datagrams, each a number."""
-        return [int(datagram) for datagram in self.datagrams]
-
-    def close(self) -> None:
-        """Stops listening."""
-        self._closing.set()
-        self._thread.join()
-        self._socket.close()
-
-    def _receive(self) -> None:
-        while not self._closing.is_set():
-            with suppress(TimeoutError):
-                self.datagrams.append(self._socket.recv(1 << 17))
 
 
 class Exporter:
@@ -76,16 +47,16 @@ class Exporter:
         """Does something with Redis."""
 
         async def connected() -> T:
-            client = records.connect(f"unix://{self.redis}")
+            client = redis_client.connect(f"unix://{self.redis}")
             try:
                 return await work(client)
             finally:
-                await records.close(client)
+                await redis_client.close(client)
 
         return asyncio.run(connected())
 
     def make_queue(self) -> None:
-        self.ask(lambda client: records.create_queue(client, "maltrail", "tests"))
+        self.ask(lambda client: queues.create_queue(client, "maltrail", "tests"))
 
     def append(self, *data: bytes, sensor: UUID = SENSOR) -> None:
         """Stores an entry for each."""

@@ -18,10 +18,10 @@ from conftest import Certificates
 from serving import KEY, META, Server, closed, packet
 from waiting import wait_for
 
-from d4common import records, tls
+from d4common import redis_client, tls
 from d4common.sender import Identity
 from d4common.session import Rules
-from d4server import ingest, sensors
+from d4server import sensors
 from d4server.ingest import Ingest
 from d4server.store import Store
 
@@ -145,11 +145,11 @@ def test_who_does_not_prove_itself_in_time_is_refused(
     redis_socket: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
     """In this process, since no test waits for half a minute."""
-    monkeypatch.setattr(ingest, "SILENCE", 0.5)
+    monkeypatch.setattr("d4server.connection.SILENCE", 0.5)
     uuid = UUID("ff7ba400-e76c-4053-982d-feec42bdef38")
 
     async def test(listening: socket.socket) -> None:
-        redis = records.connect(f"unix://{redis_socket}")
+        redis = redis_client.connect(f"unix://{redis_socket}")
         await sensors.add(redis, Identity(uuid, KEY))
         served = Ingest(redis, Store(redis), Rules(frozenset({3}), frozenset()))
         context = tls.server_context(certificates.certificate, certificates.key)
@@ -170,7 +170,7 @@ def test_who_does_not_prove_itself_in_time_is_refused(
         server.close()
         await served.stop_reading()
         await served.close()
-        await records.close(redis)
+        await redis_client.close(redis)
         assert counted == {"silent": 1}
         assert there, "who has proved itself may be silent"
 

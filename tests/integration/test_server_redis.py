@@ -19,7 +19,7 @@ from serving import KEY, META, Server, end, own_redis, packet
 from waiting import wait_for
 
 import d4server.certificates
-from d4common import records, tls
+from d4common import queues, records, redis_client, tls
 from d4common.client import Client
 from d4common.config import Endpoint
 from d4common.outbox import MemoryOutbox
@@ -149,14 +149,14 @@ def test_a_full_redis_is_freed_by_what_the_queue_acknowledges(server: Server, tm
     found: set[int] = set()
 
     async def consume() -> None:
-        client = records.connect(f"unix://{tmp_path}/redis.sock")
-        consumer = records.Consumer(client, "maltrail", "maltrail", "test")
+        client = redis_client.connect(f"unix://{tmp_path}/redis.sock")
+        consumer = queues.Consumer(client, "maltrail", "maltrail", "test")
         async with asyncio.timeout(25):
             while len(found) < len(lines):
                 batch = await consumer.read(100, 0.1)
                 found.update(int(record) for delivery in batch for record in delivery.records())
                 await consumer.acknowledge(batch)
-        await records.close(client)
+        await redis_client.close(client)
 
     asyncio.run(consume())
     streaming.close()
@@ -184,7 +184,7 @@ def test_a_sensor_that_comes_before_redis_is_served_when_it_comes(tmp_path: Path
             wait_for(lambda: "Redis does not answer" in server.log())
             redis.start()
             wait_for(lambda: server.lines(uuid, "3") == [b"x"])
-        wait_for(lambda: server.redis.exists(records.QUEUES))
+        wait_for(lambda: server.redis.exists(queues.QUEUES))
     finally:
         server.daemon.stop()
         server.redis.close()

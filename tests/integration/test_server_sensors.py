@@ -14,7 +14,7 @@ from enrolling import CLAIM
 from serving import KEY, Server, closed, packet
 from waiting import wait_for
 
-from d4common import enrolling, records
+from d4common import enrolling, redis_client
 from d4common.enrolling import Enroll
 from d4sensor import identity
 from d4server import admission, sensors
@@ -44,9 +44,9 @@ def wait_in_line(server: Server, uuid: UUID, name: str = "the lobby") -> None:
     """Has a sensor wait for approval."""
 
     async def enroll() -> None:
-        redis = records.connect(f"unix://{server.redis_path}")
+        redis = redis_client.connect(f"unix://{server.redis_path}")
         await admission.enroll(redis, Enroll(uuid, name, CLAIM), "192.0.2.1")
-        await records.close(redis)
+        await redis_client.close(redis)
 
     asyncio.run(enroll())
 
@@ -59,11 +59,11 @@ def test_sensors_are_added_listed_and_removed(server: Server, tmp_path: Path) ->
     (tmp_path / "key").write_bytes(b"  a key\r\n")
     assert server.command("sensors", "add", one.hex, "--key-file", str(tmp_path / "key")) == ""
     assert listed(server) == [one, two]
-    assert server.redis.hget(f"d4:sensor:{one}", "key") == b"a key"
-    assert server.redis.hget(f"d4:sensor:{two}", "key") == key.encode()
+    assert server.redis.hget(f"d4:{{sensors}}:{one}", "key") == b"a key"
+    assert server.redis.hget(f"d4:{{sensors}}:{two}", "key") == key.encode()
     assert server.command("sensors", "remove", str(two)) == ""
     assert listed(server) == [one]
-    assert server.redis.keys("d4:sensor:*") == [f"d4:sensor:{one}".encode()]
+    assert server.redis.keys("d4:{sensors}:*") == [f"d4:{{sensors}}:{one}".encode()]
 
 
 def test_a_sensor_comes_in_by_the_file_that_it_made(server: Server, tmp_path: Path) -> None:
@@ -94,10 +94,10 @@ def test_the_list_is_a_table_with_names_and_codes(server: Server) -> None:
     wait_in_line(server, one)
     server.command("sensors", "add", str(two))
     head, waiting, known = server.command("sensors", "list").splitlines()
-    assert head.split() == ["UUID", "STATE", "ADDED", "CODE", "NAME"]
+    assert head.split() == ["UUID", "STATE", "ADDED", "SEEN", "TODAY", "CODE", "NAME"]
     code = enrolling.code(enrolling.digest(CLAIM))
-    assert re.fullmatch(rf"{one}  pending   \d{{4}}-\d\d-\d\d \d\d:\d\d  {code}  the lobby", waiting)
-    assert re.fullmatch(rf"{two}  approved  \d{{4}}-\d\d-\d\d \d\d:\d\d  -", known)
+    assert re.fullmatch(rf"{one}  pending   \d{{4}}-\d\d-\d\d \d\d:\d\d  - +0  {code}  the lobby", waiting)
+    assert re.fullmatch(rf"{two}  approved  \d{{4}}-\d\d-\d\d \d\d:\d\d  - +0  -", known)
     assert server.command("sensors") == server.command("sensors", "list")
 
 

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -23,7 +23,7 @@ from redis.asyncio import Redis as AsyncRedis
 from serving import KEY, closed, own_redis, packet
 from waiting import wait_for
 
-from d4common import records, tls
+from d4common import records, redis_client, tls
 from d4common.sender import Identity
 from d4common.service import cancel
 from d4common.session import Rules
@@ -66,7 +66,7 @@ class Site:
 
     async def _serve(self) -> None:
         self.loop, self.stopping = asyncio.get_running_loop(), asyncio.Event()
-        client = records.connect(self._url)
+        client = redis_client.connect(self._url)
         self.store = Store(client)
         self.ingest = Ingest(client, self.store, Rules(frozenset({3}), frozenset()))
         context = tls.server_context(self.certificates.certificate, self.certificates.key, self.ingest.alpn)
@@ -84,7 +84,7 @@ class Site:
             await self.store.flushed()
             await self.ingest.close()
             await cancel(*tasks)
-        await records.close(client)
+        await redis_client.close(client)
 
     def sensor(self, uuid: UUID | None = None, key: bytes = KEY) -> UUID:
         """A sensor that is let in, or gets another key."""
@@ -104,9 +104,9 @@ class Site:
         """Does this with Redis."""
 
         async def with_redis() -> T:
-            client = records.connect(self._url)
+            client = redis_client.connect(self._url)
             done = await work(client)
-            await records.close(client)
+            await redis_client.close(client)
             return done
 
         return asyncio.run(with_redis())
@@ -189,7 +189,7 @@ def test_nothing_is_acknowledged_while_redis_is_away_but_it_is_said(
 
 def test_a_silent_session_is_closed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     sensor = site.sensor()
-    monkeypatch.setattr(ingest, "SESSION_SILENCE", 1.5)
+    monkeypatch.setattr("d4server.connection.SESSION_SILENCE", 1.5)
     with site.plain() as plain, site.session(sensor) as there, site.session(sensor) as silent:
         plain.sendall(packet(sensor, 3, b"x\n"))
         silent.announce(1)
@@ -210,7 +210,7 @@ def test_silence_does_not_count_while_the_server_does_not_read(
     site: Site, redis: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "MAX_WAITING", 1)
-    monkeypatch.setattr(ingest, "SESSION_SILENCE", 1.0)
+    monkeypatch.setattr("d4server.connection.SESSION_SILENCE", 1.0)
     assert redis.process is not None
     with site.session(site.sensor()) as client:
         client.announce(1)
@@ -320,7 +320,7 @@ def test_who_comes_while_redis_is_away_comes_again(
     site: Site, redis: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such connections must not gather. In plain D4 they hold what nobody would send again."""
-    monkeypatch.setattr(ingest, "SILENCE", 0.5)
+    monkeypatch.setattr("d4server.connection.SILENCE", 0.5)
     sensor = site.sensor()
     redis.stop(signal.SIGKILL)
     with site.plain() as plain, site.session(sensor) as client:
@@ -334,7 +334,7 @@ def test_who_comes_while_redis_is_away_comes_again(
 
 def test_answers_that_nobody_reads_do_not_gather(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sensor must not make the server grow; when it reads, it hears the last word all the same."""
-    monkeypatch.setattr(ingest, "MAX_UNREAD", 2000)
+    monkeypatch.setattr("d4server.connection.MAX_UNREAD", 2000)
     with site.session(site.sensor(), receive=2000) as client:
         client.announce(1)
         opening = bytes(client.sent)
@@ -363,3 +363,20 @@ def test_what_came_twice_or_never_is_in_the_status(site: Site) -> None:
             "1 connections, 5 packets accepted, 3 stored, 2 sent again and left out, 1 gaps, "
             "0 connections refused"
         )
+
+
+def test_who_says_it_byte_by_byte_has_no_more_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the handshake, or for the first packet."""
+    monkeypatch.setattr(ingest, "HANDSHAKE_TIMEOUT", 0.5)
+    monkeypatch.setattr("d4server.connection.SILENCE", 0.5)
+    load = packet(site.sensor(), 3, b"x" * 1000)
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500)
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as raw, site.plain() as plain:
+        began = time.monotonic()
+        with suppress(OSError):
+            for at in range(1000):
+                raw.send(hello[at : at + 1])
+                plain.send(load[at : at + 1])
+                time.sleep(0.05)
+        assert 0.4 < time.monotonic() - began < 5
+        wait_for(lambda: site.ingest.refused == {"handshake": 1, "silent": 1})

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from serving import own_redis
 from waiting import until
 
-from d4common import journal, records
+from d4common import journal, records, redis_client
 from d4common.records import Entry, Numbered, Spool
 from d4common.service import cancel
 from d4server import store
@@ -28,11 +28,11 @@ def run(path: Path, test: Callable[[Redis, Store], Awaitable[None]]) -> None:
     """Runs a test with a store in front of the Redis at a Unix socket; the store does not run yet."""
 
     async def with_redis() -> None:
-        redis = records.connect(f"unix://{path}")
+        redis = redis_client.connect(f"unix://{path}")
         try:
             await test(redis, Store(redis))
         finally:
-            await records.close(redis)
+            await redis_client.close(redis)
 
     asyncio.run(with_redis())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -64,6 +65,16 @@ def test_a_ping_becomes_an_event(host: Machine) -> None:
     password = first_password(host)
     host.run("sh", "-c", f"ping -c 1 -W 1 {BAD_ADDRESS} || true")  # nobody answers
     wait_for(lambda: any(f" {BAD_ADDRESS} " in line for line in host.events(password)), 30)
+
+
+def test_status_hears_the_server_and_its_redis(host: Machine) -> None:
+    found = json.loads(host.run("d4-server", "status", "--json"))
+    assert found["problems"] == []
+    assert found["server"]["sensors"] == 1, "that of this host"
+    assert [queue["name"] for queue in found["redis"]["queues"]] == ["maltrail"]
+    assert found["redis"]["disk"]["directory"] == "/var/lib/redis"
+    socket = host.run("stat", "--format", "%a %G", "/run/d4-server/metrics.sock")
+    assert socket.split() == ["660", "_d4-server"]
 
 
 def test_every_unit_file_is_right(host: Machine) -> None:

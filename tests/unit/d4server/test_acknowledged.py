@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4common import records
+from d4common import redis_client
 from d4common.packet import Decoder, encode
 from d4common.records import Entry, Numbered, Spool
 from d4common.session import Data, Hello, Receiver, Rules, Session
@@ -28,7 +28,7 @@ class Shelf(Store):
     """A store that keeps what it is given; say() tells that Redis has it up to a number."""
 
     def __init__(self) -> None:
-        super().__init__(records.connect("unix:///nowhere"))
+        super().__init__(redis_client.connect("unix:///nowhere"))
         self.put_there: list[Entry | Numbered] = []
         self.hearing: list[Callable[[int], None]] = []
 

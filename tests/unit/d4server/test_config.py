@@ -39,30 +39,6 @@ def test_what_is_wrong_is_said_all_at_once(tmp_path: Path) -> None:
     assert all(problem.startswith(f"{tmp_path}/server.conf:") for problem in error.value.problems)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "nonsense",
-        "/run/redis.sock",
-        "http://localhost",
-        "redis://h:0",
-        "redis://h:99999",
-        "unix://",
-        "redis://h:x",
-    ],
-)
-def test_a_redis_that_cannot_be_is_a_problem_of_the_configuration(tmp_path: Path, url: str) -> None:
-    with pytest.raises(config.ConfigError, match="url"):
-        load(tmp_path, f"[redis]\nurl = {url}\n")
-
-
-@pytest.mark.parametrize(
-    "url", ["unix:///run/redis.sock", "redis://localhost", "redis://[::1]:6379/2", "rediss://user:pw@h:1/0"]
-)
-def test_a_redis_that_can_be_is_taken(tmp_path: Path, url: str) -> None:
-    assert load(tmp_path, f"[redis]\nurl = {url}\n").redis.url == url
-
-
 def test_the_key_is_where_systemd_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     d4 = load(tmp_path, f"[d4]\nkey = {tmp_path}/own.key\n").d4
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
@@ -71,3 +47,30 @@ def test_the_key_is_where_systemd_put_it(tmp_path: Path, monkeypatch: pytest.Mon
     assert d4.key_file() == tmp_path / "own.key", "a service without that credential"
     (tmp_path / "server.key").touch()
     assert d4.key_file() == tmp_path / "server.key"
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("registration = shared-secret", "registration = shared-secret needs a shared_secret"),
+        ("shared_secret = too short", "[d4] shared_secret: must have at least 16 characters"),
+        ("registration = open", "must be approved or shared-secret"),
+    ],
+)
+def test_a_shared_secret_is_set_by_somebody_and_long(tmp_path: Path, text: str, wrong: str) -> None:
+    path = tmp_path / "server.conf"
+    path.write_text(f"[d4]\n{text}\n")
+    with pytest.raises(config.ConfigError) as error:
+        config.load(ServerConfig, [path])
+    assert wrong in str(error.value)
+    assert "too short" not in str(error.value), "it is a secret"
+
+
+def test_a_shared_secret_counts_where_sensors_may_register_by_it(tmp_path: Path) -> None:
+    path, secret = tmp_path / "server.conf", "a secret that is long"
+    path.write_text(f"[d4]\nshared_secret = {secret}\n")
+    loaded = config.load(ServerConfig, [path])
+    assert loaded.value.d4.secret() is None
+    assert secret not in config.show(loaded)
+    path.write_text(f"[d4]\nshared_secret = {secret}\nregistration = shared-secret\n")
+    assert config.load(ServerConfig, [path]).value.d4.secret() == secret.encode()

@@ -1,0 +1,143 @@
+"""What Prometheus is told of this server: each metric's name, meaning and labels (docs/operation.md).
+
+What the daemon counts is read at each scrape; what only Redis knows is looked up now and then, so that a
+scrape never waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from d4common.session import Reason
+from d4server import certificates
+from d4server.config import D4
+from d4server.enrolment import Enrolment
+from d4server.ingest import Ingest
+from d4server.store import Store
+from d4server.survey import Survey, survey
+
+LOOK_INTERVAL = 15.0
+"""Seconds between two looks at what lies in Redis."""
+
+
+class Figures(Collector):
+    """The metrics of one server process."""
+
+    def __init__(
+        self, redis: Redis, settings: D4, ingest: Ingest, store: Store, enrolment: Enrolment
+    ) -> None:
+        self._redis = redis
+        self._types = settings.names()
+        self._ingest, self._store, self._enrolment = ingest, store, enrolment
+        self._survey: Survey | None = None
+        self._certificate = certificates.end_of(settings.certificate)
+
+    def certificate(self, path: Path) -> None:
+        """The daemon has taken this certificate."""
+        self._certificate = certificates.end_of(path)
+
+    async def keep_looking(self) -> None:
+        """Looks at Redis again and again. While it does not answer, nothing is told of it but that."""
+        while True:
+            try:
+                self._survey = await survey(self._redis, self._types)
+            except RedisError:
+                self._survey = None
+            await asyncio.sleep(LOOK_INTERVAL)
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics, as they are now."""
+        yield from self._connections()
+        yield from self._traffic()
+        yield from self._stored()
+        yield _gauge("d4_redis_up", "Whether Redis answered the last time.", int(self._survey is not None))
+        if self._survey is not None:
+            yield from _in_redis(self._survey)
+        if self._certificate is not None:
+            yield _gauge("d4_certificate_end_seconds", "When the certificate ends.", self._certificate)
+
+    def _connections(self) -> Iterator[Metric]:
+        kinds = {"plain": 0, "acknowledged": 0, **self._ingest.kinds(), "enrolment": len(self._enrolment)}
+        yield _gauges("d4_connections", "Connections that are open.", "kind", kinds)
+        yield _gauge("d4_sensors_connected", "Sensors that are connected.", len(self._ingest.sensors()))
+        refused = {**dict.fromkeys(map(str, Reason), 0), **self._ingest.refused}
+        yield _counters("d4_refused_connections", "Connections of sensors refused.", "reason", refused)
+
+    def _traffic(self) -> Iterator[Metric]:
+        volumes = self._ingest.statistics.volumes()
+        for name, help, values in (
+            ("d4_packets", "Packets of data that came.", {t: v.packets for t, v in volumes.items()}),
+            ("d4_bytes", "Bytes of data that came.", {t: v.bytes for t, v in volumes.items()}),
+            ("d4_records", "Records that came.", {t: v.records for t, v in volumes.items()}),
+        ):
+            yield _counters(name, help, "type", values)
+        ingest = self._ingest
+        for name, help, value in (
+            ("d4_replayed_packets", "Packets of plain D4 left out because they had come.", ingest.replayed),
+            (
+                "d4_clock_off_packets",
+                "Packets of plain D4 whose time was off by too much.",
+                ingest.clocks_off,
+            ),
+        ):
+            yield CounterMetricFamily(name, help, value=value)
+        yield _gauge("d4_held_bytes", "Bytes held of what has not come whole.", ingest.held)
+
+    def _stored(self) -> Iterator[Metric]:
+        store = self._store
+        for name, help, value in (
+            ("d4_stored_entries", "Entries that Redis has taken.", store.stored),
+            ("d4_repeated_packets", "Packets left out because they were stored already.", store.repeated),
+            ("d4_gaps", "Gaps in the numbers of spools.", store.gaps),
+        ):
+            yield CounterMetricFamily(name, help, value=value)
+        yield _gauge("d4_store_waiting_bytes", "Bytes that wait for Redis.", store.waiting)
+        yield from store.seconds.collect()
+        yield from store.batches.collect()
+
+
+def _in_redis(found: Survey) -> Iterator[Metric]:
+    streams, queues = found.streams, found.queues
+    entries = {stream.type: stream.entries for stream in streams}
+    yield _gauges("d4_stream_entries", "Entries in the streams of a type.", "type", entries)
+    sizes = {stream.type: stream.bytes for stream in streams}
+    yield _gauges("d4_stream_bytes", "Memory that the streams of a type take, about.", "type", sizes)
+    for name, help, value in (
+        ("d4_queue_lag_entries", "Entries that a queue has not yet given out.", "lag"),
+        ("d4_queue_pending_entries", "Entries given out, and not acknowledged.", "pending"),
+        ("d4_queue_consumers", "Consumers that a queue knows.", "consumers"),
+        ("d4_queue_oldest_seconds", "Age of the oldest entry that is not acknowledged.", "oldest"),
+    ):
+        family = GaugeMetricFamily(name, help, labels=["queue", "type"])
+        for queue in queues:
+            family.add_metric([queue.name, queue.type], getattr(queue, value))
+        yield family
+    yield _gauge("d4_redis_memory_bytes", "Memory that Redis uses.", found.memory)
+    limit = "Memory that Redis may use (maxmemory); 0 is no limit."
+    yield _gauge("d4_redis_memory_limit_bytes", limit, found.memory_limit)
+
+
+def _gauge(name: str, help: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help, value=value)
+
+
+def _gauges(name: str, help: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, help, labels=[label])
+    for each, value in values.items():
+        family.add_metric([each], value)
+    return family
+
+
+def _counters(name: str, help: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = CounterMetricFamily(name, help, labels=[label])
+    for each, value in values.items():
+        family.add_metric([each], value)
+    return family
