@@ -38,6 +38,7 @@ class Store:
         self.gaps = 0
         """Gaps in the numbers of spools."""
         self._redis = redis
+        self._asking: list[tuple[Numbered, Callable[[int], None]]] = []
         self._followers: dict[Spool, set[Callable[[int], None]]] = {}
         self._waiting: list[Entry | Numbered] = []
         self._size = 0
@@ -47,15 +48,23 @@ class Store:
         self._room.set()
         self._idle.set()
 
-    def follow(self, spool: Spool, hear: Callable[[int], None]) -> None:
-        """With each batch that holds any of a spool, ``hear`` is told up to which number all is stored."""
-        self._followers.setdefault(spool, set()).add(hear)
+    def follow(self, spool: Spool, number: int, hear: Callable[[int], None]) -> None:
+        """Asks up to which number all of a spool is stored that was put before, and tells ``hear``.
+
+        From then on it is told so with each batch that holds any of the spool. ``number`` is the first
+        that is to come.
+        """
+        question = Numbered(spool, "", 0, number, ())
+        self._asking.append((question, hear))
+        self.put(question)
 
     def unfollow(self, spool: Spool, hear: Callable[[int], None]) -> None:
         """Ends what follow() began."""
-        self._followers[spool].discard(hear)
-        if not self._followers[spool]:
-            del self._followers[spool]
+        self._asking = [each for each in self._asking if each[1] != hear]
+        followers = self._followers.get(spool, set())
+        followers.discard(hear)
+        if not followers:
+            self._followers.pop(spool, None)
 
     def put(self, entry: Entry | Numbered) -> None:
         """Hands an entry over; await room() before the next read."""
@@ -101,6 +110,7 @@ class Store:
     def _taken(self, batch: Sequence[Entry | Numbered], progress: Sequence[Progress]) -> None:
         """Redis has this batch."""
         self.stored += sum(isinstance(entry, Entry) for entry in batch)
+        self._begin_to_tell(batch)
         for each in progress:
             self._tell(each)
         self._size -= sum(map(_size, batch))
@@ -108,6 +118,16 @@ class Store:
             self._room.set()
         if not self._waiting:
             self._idle.set()
+
+    def _begin_to_tell(self, batch: Sequence[Entry | Numbered]) -> None:
+        """Those whose questions are in this batch are told from now on, and nothing of an earlier one."""
+        if not self._asking:
+            return
+        here = set(map(id, batch))
+        for question, hear in self._asking:
+            if id(question) in here:
+                self._followers.setdefault(question.spool, set()).add(hear)
+        self._asking = [asking for asking in self._asking if id(asking[0]) not in here]
 
     def _tell(self, progress: Progress) -> None:
         """Counts, logs gaps, and tells whoever follows the spool."""
