@@ -343,8 +343,8 @@ class Connection:
 
 
 def _unknown(sensor: UUID) -> Refused:
-    hint = f"`d4-server sensors add {sensor}` lets it in"
-    return Refused(Reason.UNKNOWN_SENSOR, f"not a known sensor; {hint}")
+    hint = f"`d4-server sensors list` shows which, `d4-server sensors add {sensor}` lets it in"
+    return Refused(Reason.UNKNOWN_SENSOR, f"not a known sensor, or a revoked one; {hint}")
 
 
 def _address(writer: asyncio.StreamWriter) -> str:

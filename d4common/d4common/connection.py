@@ -43,10 +43,6 @@ FIRST_LOOK, LONGEST_LOOK = 0.0002, 0.02
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
-class Closed(ConnectionResetError):
-    """The peer has closed the connection."""
-
-
 class Connection:
     """What open_connection() gives."""
 
@@ -80,10 +76,10 @@ class Connection:
         self._writer.write(data)
 
     async def read(self) -> bytes:
-        """What the server says next; raises OSError, Closed where it has closed."""
+        """What the server says next; raises OSError, ConnectionResetError where it has closed."""
         data = await self._reader.read(1 << 16)
         if not data:
-            raise Closed("the server closed it; its log says why")
+            raise ConnectionResetError("the server closed it; its log says why")
         return data
 
     async def arrived(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 from d4common.acknowledged import AcknowledgedSession
-from d4common.connection import Closed, Connection
+from d4common.connection import Connection
 from d4common.outbox import Outbox
 from d4common.packet import HEADER_SIZE
 from d4common.sender import Sender
@@ -39,8 +39,8 @@ A server that does not want the sensor closes instead; until then one packet is 
 """
 
 UNANSWERED = (
-    "the server closed it without an answer, as it does where it does not know this sensor or its key; "
-    "its log says why"
+    "it ended before the server had answered; a server that does not know this sensor, or its key, closes, "
+    "and says so in its log"
 )
 
 Acknowledge = Callable[[int], Awaitable[None]]
@@ -120,10 +120,10 @@ class AcknowledgedDelivery:
         while True:
             try:
                 data = await self._connection.read()
-            except Closed:
+            except ConnectionError:
                 if self._session.answered:
                     raise
-                raise Closed(UNANSWERED) from None
+                raise ConnectionResetError(UNANSWERED) from None
             self._last_heard = loop.time()
             self._session.receive_data(data)
             self._answer.set()

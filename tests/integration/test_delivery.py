@@ -582,7 +582,7 @@ def test_a_foreign_certificate_is_named(certificates: Certificates) -> None:
 @pytest.mark.parametrize(
     ("acknowledges", "complaint"),
     [
-        (True, "lost: the server closed it without an answer, as it does where it does not know this sensor"),
+        (True, "lost: it ended before the server had answered; a server that does not know this sensor, or"),
         (False, "lost: the server closed it; its log says why"),
     ],
 )
