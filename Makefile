@@ -25,9 +25,9 @@ test: ## all tests that this machine can run (the system tests need `make build`
 	@packaging/dependencies run test system
 	@$(PYTHON) -m pytest
 
-test-system: build ## the packages, installed on machines with a real systemd
-	@packaging/dependencies test system
-	@$(PYTHON) -m pytest tests/system
+test-system: build ## the packages, installed on machines with a real systemd, and the fault table
+	@packaging/dependencies run test system
+	@$(PYTHON) -m pytest tests/system tests/faults
 
 build: ## the .deb files of this Debian release, with an apt index, into dist/
 	@packaging/dependencies build

@@ -32,7 +32,7 @@ TRICKLE = 5_000
 """Events that are put one by one, 1,000 a second."""
 
 SNAPLEN = 4096
-WINDOW = 1 << 20
+WINDOW = 4 << 20
 """Bytes that are read at once, the most that a client has on its way."""
 
 LINE = b"x" * 149 + b"\n"

@@ -48,13 +48,14 @@ TIDY = 60.0
 
 
 def packed_lines(lines: Iterable[bytes], snaplen: int) -> Iterator[Packed]:
-    """Lines as packets of at most ``snaplen`` bytes, of the present time.
+    """Lines (each with its line feed) as packets of at most ``snaplen`` bytes, of the present time.
 
-    A line that has no line feed gets one: a server keeps what has none, and does not acknowledge it.
+    The last one gets a line feed if it has none: a server acknowledges nothing behind the last line feed.
     """
-    now = int(time.time())
-    whole = (line if line.endswith(b"\n") else line + b"\n" for line in lines)
-    for payload in pack_lines(whole, snaplen):
+    now, lines = int(time.time()), list(lines)
+    if lines and not lines[-1].endswith(b"\n"):
+        lines[-1] += b"\n"
+    for payload in pack_lines(lines, snaplen):
         yield Packed(now, payload.count(b"\n"), payload)
 
 
@@ -182,7 +183,7 @@ class SpoolOutbox:
         self._work.set()
 
     async def release(self) -> None:
-        """Returns when it is on disk that all that waits, and all that comes, may be sent. Raises SpoolError."""
+        """Returns when it is on disk that all that waits and comes may be sent. Raises SpoolError."""
         self._released = True
         self._work.set()
         await self._until(lambda: self._spool.released)

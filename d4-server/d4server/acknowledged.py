@@ -36,8 +36,7 @@ class Acknowledged:
         """What the last answer said; before there was one, what the client begins behind."""
         self._heard = False
         self._answered = asyncio.get_running_loop().time()
-        store.follow(self._spool, self._hear)
-        store.put(Numbered(self._spool, "", 0, session.seq, ()))
+        store.follow(self._spool, session.seq, self._hear)
 
     @property
     def waiting(self) -> int:

@@ -285,5 +285,5 @@ class Connection:
 
 def unknown(sensor: UUID) -> Refused:
     """No sensor of this UUID may connect."""
-    hint = f"`d4-server sensors add {sensor}` lets it in"
-    return Refused(Reason.UNKNOWN_SENSOR, f"not a known sensor; {hint}")
+    hint = f"`d4-server sensors list` shows which, `d4-server sensors add {sensor}` lets it in"
+    return Refused(Reason.UNKNOWN_SENSOR, f"not a known sensor, or a revoked one; {hint}")

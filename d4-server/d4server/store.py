@@ -49,6 +49,7 @@ class Store:
         self.batches = Histogram("d4_store_batch_bytes", "Size of a batch.", buckets=BYTES, registry=None)
         self._redis = redis
         self._replicas = replicas
+        self._asking: list[tuple[Numbered, Callable[[int], None]]] = []
         self._followers: dict[Spool, set[Callable[[int], None]]] = {}
         self._waiting: list[Entry | Numbered] = []
         self._size = 0
@@ -63,15 +64,23 @@ class Store:
         """Bytes that wait for Redis, of memory that they take."""
         return self._size
 
-    def follow(self, spool: Spool, hear: Callable[[int], None]) -> None:
-        """With each batch that holds any of a spool, ``hear`` is told up to which number all is stored."""
-        self._followers.setdefault(spool, set()).add(hear)
+    def follow(self, spool: Spool, number: int, hear: Callable[[int], None]) -> None:
+        """Asks up to which number all of a spool is stored that was put before, and tells ``hear``.
+
+        From then on it is told so with each batch that holds any of the spool. ``number`` is the first
+        that is to come.
+        """
+        question = Numbered(spool, "", 0, number, ())
+        self._asking.append((question, hear))
+        self.put(question)
 
     def unfollow(self, spool: Spool, hear: Callable[[int], None]) -> None:
         """Ends what follow() began."""
-        self._followers[spool].discard(hear)
-        if not self._followers[spool]:
-            del self._followers[spool]
+        self._asking = [each for each in self._asking if each[1] != hear]
+        followers = self._followers.get(spool, set())
+        followers.discard(hear)
+        if not followers:
+            self._followers.pop(spool, None)
 
     def put(self, entry: Entry | Numbered) -> None:
         """Hands an entry over; await room() before the next read."""
@@ -119,6 +128,7 @@ class Store:
     def _taken(self, batch: Sequence[Entry | Numbered], progress: Sequence[Progress]) -> None:
         """Redis has this batch."""
         self.stored += sum(isinstance(entry, Entry) for entry in batch)
+        self._begin_to_tell(batch)
         for each in progress:
             self._tell(each)
         size = sum(map(_size, batch))
@@ -128,6 +138,16 @@ class Store:
             self._room.set()
         if not self._waiting:
             self._idle.set()
+
+    def _begin_to_tell(self, batch: Sequence[Entry | Numbered]) -> None:
+        """Those whose questions are in this batch are told from now on, and nothing of an earlier one."""
+        if not self._asking:
+            return
+        here = set(map(id, batch))
+        for question, hear in self._asking:
+            if id(question) in here:
+                self._followers.setdefault(question.spool, set()).add(hear)
+        self._asking = [asking for asking in self._asking if id(asking[0]) not in here]
 
     def _tell(self, progress: Progress) -> None:
         """Counts, logs gaps, and tells whoever follows the spool."""

@@ -23,7 +23,7 @@ class BadAnswer(Exception):
 
 
 class AheadOfSpool(BadAnswer):
-    """The server has more of a spool than was ever sent: this is a copy, and the server has the original's."""
+    """The server has more of a spool than was ever sent: this is a copy, and it has the original's."""
 
 
 class AcknowledgedSession:

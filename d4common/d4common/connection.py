@@ -85,7 +85,7 @@ class Connection:
     async def arrived(self) -> None:
         """Returns when the peer's kernel has acknowledged all that was written.
 
-        Raises ConnectionResetError where the connection ended before, by its end or by ours.
+        Raises OSError, which says why, where the connection ended before, by its end or by ours.
         """
         pause = FIRST_LOOK
         while self._on_its_way():
@@ -118,13 +118,22 @@ class Connection:
     def _on_its_way(self) -> bool:
         """Whether bytes are still in this process, or in the kernel without the peer's acknowledgement."""
         if self._plain.is_closing() or self._reader.at_eof():
-            raise ConnectionResetError("it ended before all had arrived")
+            raise self._end()
         waiting = self._writer.transport.get_write_buffer_size() + self._plain.get_write_buffer_size()
         queue = fcntl.ioctl(self._tcp.fileno(), termios.TIOCOUTQ, bytes(4))
         (state,) = self._tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
         if state != ESTABLISHED:
-            raise ConnectionResetError("it ended before all had arrived")
+            raise self._end()
         return waiting > 0 or struct.unpack("=I", queue)[0] > 0
+
+    def _end(self) -> OSError:
+        """Why the connection has ended; the kernel says it once, here or to the reader."""
+        said = self._reader.exception()
+        if isinstance(said, OSError):
+            return said
+        if self._tcp.fileno() != -1 and (number := self._tcp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+            return OSError(number, os.strerror(number))
+        return ConnectionResetError("it ended before all had arrived")
 
 
 async def open_connection(

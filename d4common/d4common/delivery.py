@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 from d4common.acknowledged import AcknowledgedSession
 from d4common.connection import Connection
 from d4common.outbox import Outbox
+from d4common.packet import HEADER_SIZE
 from d4common.sender import Sender
 from d4common.service import cancel
 
@@ -28,11 +29,19 @@ PLAIN_WINDOW = 1 << 18
 They are sent again, and stored twice, when the connection breaks meanwhile.
 """
 
+RECORD = 1 << 14
+"""Bytes of a record of TLS at most (RFC 8446, 5.1); what is written at once is split into such."""
+
 PROBATION = 1.0
 """Seconds that a connection of plain D4 must survive its first packet.
 
 A server that does not want the sensor closes instead; until then one packet is all that it can swallow.
 """
+
+UNANSWERED = (
+    "it ended before the server had answered; a server that does not know this sensor, or its key, closes, "
+    "and says so in its log"
+)
 
 Acknowledge = Callable[[int], Awaitable[None]]
 """Hears that the server has all packets up to a number."""
@@ -109,7 +118,12 @@ class AcknowledgedDelivery:
     async def _hear(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            data = await self._connection.read()
+            try:
+                data = await self._connection.read()
+            except ConnectionError:
+                if self._session.answered:
+                    raise
+                raise ConnectionResetError(UNANSWERED) from None
             self._last_heard = loop.time()
             self._session.receive_data(data)
             self._answer.set()
@@ -186,12 +200,25 @@ class PlainDelivery:
         """Sends what there is of ``most`` bytes, at least one packet, each in a write of its own."""
         await self._outbox.filled(self.sent + 1)
         for number, timestamp, payload in await self._outbox.read(self.sent + 1, most):
-            self._connection.write(self._sender.packet(payload, timestamp))
+            for part in parts(self._sender.packet(payload, timestamp)):
+                self._connection.write(part)
             self.sent = number
 
     async def _hear(self) -> None:
         said = await self._connection.read()
         raise ConnectionAbortedError(f"it is no D4 server, which says nothing, but {said[:40]!r}")
+
+
+def parts(packet: bytes) -> Iterator[bytes]:
+    """A packet, to be written one part after the other, so that a d4-core takes it as soon as it has come.
+
+    What it reads at once is a record of TLS. It leaves one of less than HEADER_SIZE bytes lying until more
+    comes, unless a packet begins with it.
+    """
+    if 0 < len(packet) % RECORD < HEADER_SIZE:
+        yield packet[:-HEADER_SIZE]
+        packet = packet[-HEADER_SIZE:]
+    yield packet
 
 
 async def first(*work: Coroutine[Any, Any, None]) -> None:

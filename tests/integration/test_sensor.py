@@ -18,6 +18,7 @@ from serving import Sensor, Server, end
 from spooling import opened, waiting
 from waiting import wait_for
 
+from d4common.client import LONGEST_PAUSE
 from demo.chain import PYTHON, TREE, Daemon, environment
 from demo.make_sample import SAMPLE
 
@@ -135,19 +136,20 @@ def test_what_it_held_back_is_sent_at_the_stop(sensor: Sensor) -> None:
 @live
 def test_what_is_missing_at_the_start_may_come(sensor: Sensor, certificates: Certificates) -> None:
     """First there is no CA, then a wrong one, then no server, and nothing is lost meanwhile."""
+    timeout = LONGEST_PAUSE + 10  # the longer it has been without a server, the later it tries again
     sensor.server.daemon.start()
     sensor.daemon.start()
     wait_for(lambda: f"{sensor.ca} cannot be read: No such file" in sensor.log())
     send(bad(5, 1))
     sensor.trust(certificates.other_ca)
-    wait_for(lambda: "its certificate is not trusted" in sensor.log())
+    wait_for(lambda: "its certificate is not trusted" in sensor.log(), timeout)
     send(bad(5, 2))
     sensor.server.daemon.stop()
     sensor.trust(sensor.server.ca)
-    wait_for(lambda: "Connection refused" in sensor.log())
+    wait_for(lambda: "Connection refused" in sensor.log(), timeout)
     send(bad(5, 3))
     sensor.server.daemon.start()
-    wait_for(lambda: [found.src_port for found in sensor.arrived()] == ["1", "2", "3"], timeout=20)
+    wait_for(lambda: [found.src_port for found in sensor.arrived()] == ["1", "2", "3"], timeout)
     destination = f"127.0.0.1:{sensor.server.port}"
     for words in ("No such file", "is not trusted", "Connection refused"):
         assert sensor.log().count(words) == 1, "each is said once, however often it is tried"
@@ -288,7 +290,7 @@ def test_a_spool_that_was_restored_is_refused_until_it_is_renewed(sensor: Sensor
         send(bad(5, port))
     wait_for_status(sensor, "4 events, 4 waiting")
     sensor.daemon.stop()
-    sensor.daemon.start()  # a restart alone changes nothing, though there are more packets than the server has
+    sensor.daemon.start()  # which alone changes nothing, though there are more packets than the server has
     wait_for(lambda: sensor.log().count(f"run `d4-sensor spool renew {sensor.spool}`, and start it") == 2)
     sensor.daemon.stop()
     assert "is a new spool now; 4 records in it will be sent" in sensor.command(

@@ -233,21 +233,38 @@ def numbered(number: int, text: str, spool: Spool = SPOOLS[0]) -> Numbered:
 def test_who_follows_a_spool_hears_once_for_each_batch(redis_socket: Path) -> None:
     async def test(redis: Redis, taken: Store) -> None:
         one, other, elsewhere = list[int](), list[int](), list[int]()
-        taken.follow(SPOOLS[0], one.append)
-        taken.follow(SPOOLS[0], other.append)
-        taken.follow(SPOOLS[1], elsewhere.append)
+        taken.follow(SPOOLS[0], 1, one.append)
+        taken.follow(SPOOLS[0], 1, other.append)
+        taken.follow(SPOOLS[1], 1, elsewhere.append)
         for number in range(1, 6):
             taken.put(numbered(number, "x"))
         taken.put(entry("plain"))
         running = asyncio.create_task(taken.run())
         await taken.flushed()
-        assert (one, other, elsewhere) == ([5], [5], [])
+        assert (one, other, elsewhere) == ([0, 5], [0, 5], [0])
         taken.unfollow(SPOOLS[0], one.append)
         taken.put(numbered(6, "y"))
         taken.put(numbered(1, "z", SPOOLS[1]))
         await taken.flushed()
-        assert (one, other, elsewhere) == ([5], [5, 6], [1])
+        assert (one, other, elsewhere) == ([0, 5], [0, 5, 6], [0, 1])
         assert taken.stored == 8
+        await cancel(running)
+
+    run(redis_socket, test)
+
+
+def test_who_follows_hears_nothing_of_what_was_on_its_way_before(redis_socket: Path) -> None:
+    """More of its spool may wait behind that, of which the first answer must know."""
+
+    async def test(redis: Redis, taken: Store) -> None:
+        heard: list[int] = []
+        taken.put(numbered(1, "x"))
+        running = asyncio.create_task(taken.run())
+        await asyncio.sleep(0)  # the batch is on its way
+        taken.put(numbered(2, "y"))
+        taken.follow(SPOOLS[0], 3, heard.append)
+        await taken.flushed()
+        assert set(heard) == {2}
         await cancel(running)
 
     run(redis_socket, test)
@@ -260,14 +277,14 @@ def test_who_follows_hears_nothing_until_redis_has_it(
 
     async def test(redis: Redis, taken: Store) -> None:
         heard: list[int] = []
-        taken.follow(SPOOLS[0], heard.append)
+        taken.follow(SPOOLS[0], 1, heard.append)
         running = asyncio.create_task(taken.run())
         taken.put(numbered(1, "x"))
         await until(lambda: "Redis does not store" in caplog.text)
         assert heard == []
         await asyncio.to_thread(redis_server.start)
         await taken.flushed()
-        assert heard == [1]
+        assert heard == [0, 1]
         await cancel(running)
 
     try:

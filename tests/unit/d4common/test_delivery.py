@@ -8,10 +8,25 @@ import ssl
 
 import pytest
 from delivering import SENDER
+from hypothesis import given
+from hypothesis import strategies as st
 
 from d4common.client import Client
-from d4common.delivery import first
+from d4common.delivery import RECORD, first, parts
 from d4common.outbox import MemoryOutbox
+from d4common.packet import HEADER_SIZE, MAX_PAYLOAD
+
+
+@given(
+    st.integers(HEADER_SIZE, HEADER_SIZE + MAX_PAYLOAD)
+    | st.builds(lambda records, more: records * RECORD + more, st.integers(1, 60), st.integers(-70, 70))
+)
+def test_no_record_of_tls_is_so_short_that_a_d4_core_lets_it_lie(size: int) -> None:
+    written = list(parts(bytes(size)))
+    assert sum(map(len, written)) == size
+    records = [min(RECORD, len(part) - start) for part in written for start in range(0, len(part), RECORD)]
+    assert min(records) >= HEADER_SIZE
+    assert len(written) == 1 or size > RECORD
 
 
 def test_the_first_that_ends_ends_the_others() -> None:

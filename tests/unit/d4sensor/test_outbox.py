@@ -366,10 +366,13 @@ def test_chunks_keep_their_bytes_and_their_number(chunks: list[bytes], snaplen: 
     assert all(0 < len(packet.payload) <= snaplen for packet in packets)
 
 
-def test_every_line_ends_with_a_line_feed(path: Path) -> None:
+def test_what_is_last_ends_with_a_line_feed(path: Path) -> None:
+    """A server would wait for it for ever."""
+
     async def run() -> None:
         async with running(opener(path)) as outbox:
             outbox.put(b"one")
+            await outbox.committed()
             await outbox.put_all([b"two\n", b"three"])
             await outbox.committed()
             assert len(outbox) == 3

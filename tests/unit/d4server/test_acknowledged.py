@@ -35,8 +35,9 @@ class Shelf(Store):
     def put(self, entry: Entry | Numbered) -> None:
         self.put_there.append(entry)
 
-    def follow(self, spool: Spool, hear: Callable[[int], None]) -> None:
+    def follow(self, spool: Spool, number: int, hear: Callable[[int], None]) -> None:
         assert spool == Spool(SENSOR, SPOOL)
+        self.put(Numbered(spool, "", 0, number, ()))
         self.hearing.append(hear)
 
     def unfollow(self, spool: Spool, hear: Callable[[int], None]) -> None:
