@@ -5,7 +5,7 @@ captures on the other one, with the ring and the snaplen of the default configur
 packets for which the kernel counted that there was no room. The sender, in whose time the kernel also fills
 the ring, has a core of its own.
 
-bench.sensor runs this, with the capture file and where the trails are, in a network namespace of its own.
+bench.sensor runs this, with the capture file and compiled trails, in a network namespace of its own.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import re
 import select
 import subprocess
 import sys
+from pathlib import Path
 
 from bench.figure import show
-from d4sensor import capture, malloc, sources
+from d4sensor import capture, compiled, malloc
 from d4sensor.capture import Interface
 from d4sensor.config import SensorConfig
 from d4sensor.engine import Engine
@@ -31,12 +32,12 @@ SILENCE = 1.0
 
 def main() -> None:
     """Measures and prints."""
-    pcap, *paths = sys.argv[1:]
+    pcap, trails = sys.argv[1:]
     malloc.keep_buffers()
     subprocess.run(["ip", "link", "add", "left", "type", "veth", "peer", "name", "right"], check=True)
     for name in ("left", "right"):
         subprocess.run(["ip", "link", "set", name, "addrgenmode", "none", "up"], check=True)
-    engine = Engine(sources.load(paths)[0], "bench")
+    engine = Engine(compiled.open_(Path(trails)), "bench")
     settings = SensorConfig().capture
     interface = capture.open_interface("right", settings.snaplen, settings.buffer)
     cores = range(os.cpu_count() or 1)

@@ -43,10 +43,11 @@ def main() -> None:
         own = Path(directory) / "trails.txt"
         own.write_text("\n".join(traffic.trail_lines()))
         paths = [*arguments.trails, str(own)]
+        compiled_file = Path(directory) / "trails.mdb"
+        found = _compile(paths, compiled_file)
         if os.geteuid() == 0:
-            live = [sys.executable, "-m", "bench.live", pcap, *paths]
+            live = [sys.executable, "-m", "bench.live", pcap, str(compiled_file)]
             subprocess.run(["unshare", "--net", *live])
-        found = _compile(paths, Path(directory) / "trails.mdb")
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         seconds, engine = min((one_pass(found, pcap) for _ in range(ROUNDS)), key=lambda run: run[0])
     packets, events = engine.counts["packets"], engine.counts["events"]

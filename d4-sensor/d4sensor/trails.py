@@ -76,18 +76,17 @@ class Trails:
         """Every address that some trail needs."""
         self.user_agents = tuple(user_agents)
         """Regular expressions for the User-Agents of HTTP that are trails themselves."""
+        self.filter = filter_of(entries) if isinstance(entries, dict) else entries.filter
+        """What says of many texts at once which are neither keys nor landmarks of keys.
+
+        Of many keys it takes seconds to make, which is better done now than when packets wait.
+        """
         self._entries = entries
         self._patterns = patterns
         self._whitelist = whitelist
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    @cached_property
-    def filter(self) -> Filter:
-        """What says of many texts at once which are neither keys nor landmarks of keys."""
-        entries = self._entries
-        return filter_of(entries) if isinstance(entries, dict) else entries.filter
 
     @cached_property
     def patterns(self) -> tuple[tuple[re.Pattern[str], str], ...]:
