@@ -73,7 +73,7 @@ def cuts() -> Row:
     def plan() -> tuple[int, int]:
         if chain.proxy.cuts >= CUTS:
             return ENDLESS, ENDLESS
-        return randomly.randrange(1, 110_000), randomly.choice(
+        return randomly.randrange(1, 80_000), randomly.choice(
             (ENDLESS, ENDLESS, randomly.randrange(1, 10_000))
         )
 
