@@ -30,7 +30,7 @@ EVENTS = 50_000
 AHEAD = 5_000
 """Events that the file has beyond those in the stream, so that all stages are at work at each fault."""
 
-PATIENCE = 150.0
+PATIENCE = 300.0
 """Seconds that events may take to arrive."""
 
 
