@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from d4common import enrolling
 from d4common.enrolling import Enroll
-from d4server.sensors import ALL, PENDING, Refused, new_key, record_of, waiting_from
+from d4server.sensors import ALL, PENDING, Refused, enlist, new_key, record_of, waiting_from
 
 LIFETIME = 86400
 """Seconds for which a request waits, and for which the answer to it is given again."""
@@ -137,10 +137,7 @@ async def approve(redis: Redis, sensor: UUID) -> None:
     async with redis.pipeline() as pipe:
         pipe.hsetnx(record, "key", new_key())
         pipe.hset(record, mapping={"added": now, "claim_until": now + LIFETIME})
-        pipe.persist(record)
-        pipe.sadd(ALL, str(sensor))
-        pipe.zrem(PENDING, str(sensor))
-        pipe.zrem(waiting_from(origin), str(sensor))
+        enlist(pipe, sensor, origin)
         await pipe.execute()
 
 

@@ -227,7 +227,6 @@ class Connection:
         self._last = data.type, data.timestamp
         if self.session is None and self._replayed():
             return
-        self._ingest.packets += 1
         self._ingest.statistics.data(self.receiver.sensor, self.address, data.type, data.payload)
         if self.session is not None:
             self.session.take(data)

@@ -123,7 +123,7 @@ def _sockets(settings: ServerConfig) -> list[socket.socket]:
 
 def _name(listening: socket.socket) -> str:
     host, port, *_ = listening.getsockname()
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(Endpoint(host, port))
 
 
 async def _keep_house(redis: Redis, settings: ServerConfig) -> None:
@@ -131,11 +131,10 @@ async def _keep_house(redis: Redis, settings: ServerConfig) -> None:
 
     While Redis is full, only the freeing works, and that is what makes room.
     """
-    types = [*map(str, sorted(settings.d4.types)), *settings.d4.meta_types]
     failing = False
     while True:
         try:
-            for type in types:
+            for type in settings.d4.names():
                 await queues.trim(redis, type)
             await queues.create_queue(redis, FIRST_QUEUE, FIRST_QUEUE)
         except RedisError as error:
@@ -184,8 +183,9 @@ async def _tell_status(ingest: Ingest, store: Store, service: Service) -> None:
 
 
 def _status(ingest: Ingest, store: Store) -> str:
+    packets = sum(volume.packets for volume in ingest.statistics.volumes().values())
     return (
-        f"{len(ingest)} connections, {ingest.packets} packets accepted, {store.stored} stored, "
+        f"{len(ingest)} connections, {packets} packets accepted, {store.stored} stored, "
         f"{store.repeated} sent again and left out, {store.gaps} gaps, "
         f"{ingest.refused.total()} connections refused"
     )

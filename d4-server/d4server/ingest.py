@@ -72,8 +72,6 @@ class Ingest:
         self.shared_secret: bytes | None = None
         """What an unknown sensor may sign with, if anything. All three are replaced at a reload."""
         self.certificates = certificates
-        self.packets = 0
-        """Packets of data accepted."""
         self.refused: Counter[str] = Counter()
         """Connections closed, by reason."""
         self.statistics = Statistics()

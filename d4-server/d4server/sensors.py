@@ -24,6 +24,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from d4common import config, enrolling
 from d4common.config import option, section
@@ -111,10 +112,7 @@ async def add(redis: Redis, identity: Identity) -> None:
     async with redis.pipeline() as pipe:
         pipe.hset(record, mapping={"key": identity.key, "added": int(time.time())})
         pipe.hdel(record, "former", "former_until", "renewing", "claim")
-        pipe.persist(record)
-        pipe.sadd(ALL, str(identity.uuid))
-        pipe.zrem(PENDING, str(identity.uuid))
-        pipe.zrem(waiting_from(origin), str(identity.uuid))
+        enlist(pipe, identity.uuid, origin)
         await pipe.execute()
 
 
@@ -128,10 +126,7 @@ async def register(redis: Redis, sensor: UUID, secret: bytes) -> bool:
         return False
     origin = await redis.hget(record, "origin")
     async with redis.pipeline() as pipe:
-        pipe.persist(record)
-        pipe.sadd(ALL, str(sensor))
-        pipe.zrem(PENDING, str(sensor))
-        pipe.zrem(waiting_from(origin), str(sensor))
+        enlist(pipe, sensor, origin)
         await pipe.execute()
     return True
 
@@ -143,8 +138,7 @@ async def remove(redis: Redis, sensor: UUID) -> bool:
     async with redis.pipeline() as pipe:
         pipe.delete(record)
         pipe.srem(ALL, str(sensor))
-        pipe.zrem(PENDING, str(sensor))
-        pipe.zrem(waiting_from(origin), str(sensor))
+        _end_waiting(pipe, sensor, origin)
         return bool((await pipe.execute())[0])
 
 
@@ -157,10 +151,7 @@ async def revoke(redis: Redis, sensor: UUID) -> bool:
     async with redis.pipeline() as pipe:
         pipe.hset(record, "revoked", int(time.time()))
         pipe.hdel(record, *_KEY_FIELDS, "claim")
-        pipe.persist(record)
-        pipe.sadd(ALL, str(sensor))
-        pipe.zrem(PENDING, str(sensor))
-        pipe.zrem(waiting_from(origin), str(sensor))
+        enlist(pipe, sensor, origin)
         await pipe.execute()
     return True
 
@@ -234,6 +225,18 @@ async def rotate(redis: Redis, sensor: UUID) -> bytes:
 def unknown(sensor: UUID) -> Refused:
     """There is no such sensor, or it may not connect."""
     return Refused(f"{sensor} is not a sensor that may connect; `d4-server sensors list` shows them")
+
+
+def enlist(pipe: Pipeline, sensor: UUID, origin: bytes | None) -> None:
+    """Has a sensor stay that may have waited, from this origin: with a key, or revoked."""
+    pipe.persist(record_of(sensor))
+    pipe.sadd(ALL, str(sensor))
+    _end_waiting(pipe, sensor, origin)
+
+
+def _end_waiting(pipe: Pipeline, sensor: UUID, origin: bytes | None) -> None:
+    pipe.zrem(PENDING, str(sensor))
+    pipe.zrem(waiting_from(origin), str(sensor))
 
 
 def record_of(sensor: UUID) -> str:
