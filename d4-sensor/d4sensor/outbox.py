@@ -18,7 +18,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from d4common.journal import SPOOL_BLOCKED, SPOOL_DROPPED, Repeats
-from d4common.outbox import Numbered
+from d4common.outbox import Numbered, up_to
 from d4common.sender import pack_lines
 from d4sensor.spool import Packed, Spool
 from d4sensor.spoolfile import About, SpoolBlocked, SpoolDamaged, SpoolError
@@ -196,7 +196,7 @@ class SpoolOutbox:
         self._refuse_failed()
         number = max(number, self.first)
         if self._tail and self._tail[0].number <= number:
-            return _up_to(most, islice(self._tail, number - self._tail[0].number, None))
+            return up_to(most, islice(self._tail, number - self._tail[0].number, None))
         return await self._in_thread(self._spool.read, number, most)
 
     async def filled(self, number: int) -> None:
@@ -364,14 +364,3 @@ class SpoolOutbox:
                 self.dropped,
                 extra={"MESSAGE_ID": SPOOL_DROPPED},
             )
-
-
-def _up_to(most: int, packets: Iterable[Numbered]) -> list[Numbered]:
-    """The first packets, as many as have ``most`` bytes of payload together, at least one."""
-    found: list[Numbered] = []
-    for packet in packets:
-        most -= len(packet.payload)
-        if found and most < 0:
-            break
-        found.append(packet)
-    return found

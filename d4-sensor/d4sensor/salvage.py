@@ -21,6 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from d4common import files
 from d4common.journal import SPOOL_DAMAGED
 from d4sensor.spool import Packed, Spool
 from d4sensor.spoolfile import (
@@ -86,19 +87,10 @@ def _finish(path: Path) -> Path | None:
             with suppress(FileNotFoundError):
                 os.replace(_beside(path, suffix), _beside(aside, suffix))
         os.replace(mended, path)
-        _sync(path.parent)
+        files.sync(path.parent)
     for suffix in (".mending", ".mending-wal", ".copy", ".copy-wal"):
         _beside(path, suffix).unlink(missing_ok=True)
     return aside
-
-
-def _sync(directory: Path) -> None:
-    """Makes renames in a directory survive a loss of power."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _copy(path: Path, new: Spool) -> int | None:

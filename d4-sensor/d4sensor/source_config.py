@@ -15,17 +15,14 @@ from typing import Any
 
 from d4common import config
 from d4common.config import option, section
-from d4common.packet import EXTENDED, MAX_PAYLOAD, META_HEADER
-from d4common.session import ACK, SESSION
+from d4common.packet import CHUNKS, EXTENDED, MAX_PAYLOAD, META_HEADER
+from d4common.session import ACK, MAX_META_HEADER, SESSION
 from d4sensor import capture
 
 LINES = frozenset({3, 6, 8, EXTENDED})
-"""D4 types whose records are lines; 1, 4, 5 and 7 (pcap, dnscap, pcapng, YAF) are streams of bytes."""
+"""D4 types whose records are lines."""
 
-TYPES = LINES | {1, 4, 5, 7}
-
-MOST_META_HEADER = 100_000
-"""Bytes of a meta header: what a server takes."""
+TYPES = LINES | CHUNKS
 
 FRAME_HEADER = 16
 """Bytes that a pcap file has before each frame."""
@@ -53,8 +50,8 @@ def meta_header(value: str) -> dict[str, Any]:
         raise ValueError('must be an object of JSON with a text "type", such as {"type":"ja3-jl"}')
     if kind in (SESSION, ACK):
         raise ValueError(f'"type" may not be {kind}, which means something to the server')
-    if len(json.dumps(document)) > MOST_META_HEADER:
-        raise ValueError(f"must have at most {MOST_META_HEADER} bytes")
+    if len(json.dumps(document)) > MAX_META_HEADER:
+        raise ValueError(f"must have at most {MAX_META_HEADER} bytes")
     return document
 
 

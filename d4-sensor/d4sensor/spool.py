@@ -12,7 +12,6 @@ import json
 import os
 import sqlite3
 import time
-import zlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from d4common.outbox import Numbered
+from d4common.outbox import Numbered, up_to
 from d4sensor.spoolfile import (
     PAGE,
     About,
@@ -31,12 +30,12 @@ from d4sensor.spoolfile import (
     checksum,
     connect,
     create,
-    encode_about,
     explained,
     is_new,
     read_about,
     refuse_newer,
     rows_from,
+    write_about,
 )
 
 SLACK = 16 << 20
@@ -133,7 +132,7 @@ class Spool:
             with self._transaction(durable=bool(packets) or position is not None):
                 self._delete(about.first)
                 self._database.executemany("INSERT INTO packets VALUES (?, ?, ?, ?, ?)", rows)
-                self._write_about(about)
+                write_about(self._database, about)
             self.about = about
             self._shrink()
         return [Numbered(row.number, row.time, row.payload) for row in rows]
@@ -146,7 +145,7 @@ class Spool:
         if not self.released:
             about = replace(self.about, known=self.about.next - 1)
             with self._transaction(durable=True):
-                self._write_about(about)
+                write_about(self._database, about)
             self.about = about
             self.released = True
 
@@ -156,16 +155,10 @@ class Spool:
         ``most`` bytes of payload together, but at least one packet if there is any. Raises SpoolBlocked or
         SpoolDamaged.
         """
-        found: list[Numbered] = []
         if number >= self.about.next:
-            return found
+            return []
         with explained(self.path), closing(self._rows(max(number, self.about.first))) as rows:
-            for row in rows:
-                most -= len(row.payload)
-                if found and most < 0:
-                    break
-                found.append(Numbered(row.number, row.time, row.payload))
-        return found
+            return up_to(most, (Numbered(row.number, row.time, row.payload) for row in rows))
 
     def acknowledge(self, number: int) -> None:
         """Takes out all packets up to ``number``.
@@ -232,10 +225,6 @@ class Spool:
                     with suppress(sqlite3.Error):
                         self._database.execute("ROLLBACK")
                 raise
-
-    def _write_about(self, about: About) -> None:
-        text = encode_about(about)
-        self._database.execute("UPDATE about SET text = ?, crc = ?", (text, zlib.crc32(text)))
 
     def _is_short_of_room(self, size: int) -> bool:
         """Whether something must go for so many more bytes, or the disk may not take them."""
@@ -310,7 +299,7 @@ class Spool:
         if about != self.about:
             with self._transaction(durable=False):
                 self._delete(about.first)
-                self._write_about(about)
+                write_about(self._database, about)
             self.about = about
 
     def _delete(self, first: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -91,15 +90,14 @@ def _said_by(unit: str) -> str:
 
 def _renew(path: Path) -> None:
     """d4-sensor spool renew"""
-    from d4sensor.spoolfile import SpoolError, encode_about
+    from d4sensor.spoolfile import SpoolError, write_about
 
     if not path.exists():
         service.end(f"{path} is not there")
     try:
         with _opened(path) as (database, about):
-            text = encode_about(replace(about, uuid=str(uuid4()), known=0))
             database.execute("PRAGMA synchronous = FULL")
-            database.execute("UPDATE about SET text = ?, crc = ?", (text, zlib.crc32(text)))
+            write_about(database, replace(about, uuid=str(uuid4()), known=0))
     except SpoolError as error:
         service.end(str(error))
     print(f"{path} is a new spool now; {about.records} records in it will be sent")

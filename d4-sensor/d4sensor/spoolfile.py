@@ -134,7 +134,6 @@ def is_new(database: sqlite3.Connection) -> bool:
 
 def create(database: sqlite3.Connection, about: About) -> None:
     """Makes the tables in an empty file."""
-    text = encode_about(about)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
     database.execute("BEGIN IMMEDIATE")
@@ -142,13 +141,14 @@ def create(database: sqlite3.Connection, about: About) -> None:
         database.execute(table)
     database.execute(f"PRAGMA application_id = {APPLICATION}")
     database.execute(f"PRAGMA user_version = {LAYOUT}")
-    database.execute("INSERT INTO about VALUES (1, ?, ?)", (text, zlib.crc32(text)))
+    write_about(database, about)
     database.execute("COMMIT")
 
 
-def encode_about(about: About) -> bytes:
-    """JSON of an About."""
-    return json.dumps(vars(about), separators=(",", ":")).encode()
+def write_about(database: sqlite3.Connection, about: About) -> None:
+    """Puts an About in the place of the one that is there, if any is."""
+    text = json.dumps(vars(about), separators=(",", ":")).encode()
+    database.execute("REPLACE INTO about VALUES (1, ?, ?)", (text, zlib.crc32(text)))
 
 
 def read_about(database: sqlite3.Connection, path: Path) -> About:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from io import BytesIO
 
-CHUNKS = frozenset({"1", "4", "5", "7"})
-"""Types that are a stream of bytes (pcap, dnscap, pcapng, YAF), stored as they come; the rest are lines."""
+from d4common import packet
+
+CHUNKS = frozenset(map(str, packet.CHUNKS))
+"""Types, as streams are named by them, that are stored as they come; the rest are lines."""
 
 MAX_LINE = 100_000
 """Bytes of an unfinished line that are kept; one that is longer is given out in pieces, as upstream does."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import NamedTuple, Protocol
 from uuid import UUID, uuid4
 
@@ -62,6 +63,17 @@ class Outbox(Protocol):
         """The server has all up to this number, which need not wait any more."""
 
 
+def up_to(most: int, packets: Iterable[Numbered]) -> list[Numbered]:
+    """The first packets, as many as have ``most`` bytes of payload together, at least one."""
+    found: list[Numbered] = []
+    for packet in packets:
+        most -= len(packet.payload)
+        if found and most < 0:
+            break
+        found.append(packet)
+    return found
+
+
 class MemoryOutbox:
     """An Outbox of lines that need not outlive the process, at most ``most`` bytes of them.
 
@@ -113,14 +125,7 @@ class MemoryOutbox:
 
     async def read(self, number: int, most: int) -> list[Numbered]:
         self._pack()
-        found: list[Numbered] = []
-        for index in range(max(number - self.first, 0), len(self._packets)):
-            packet = self._packets[index]
-            most -= len(packet.payload)
-            if found and most < 0:
-                break
-            found.append(packet)
-        return found
+        return up_to(most, islice(self._packets, max(number - self.first, 0), None))
 
     async def filled(self, number: int) -> None:
         await self._until(lambda: number < self.next)

@@ -33,6 +33,9 @@ META_HEADER = 2
 EXTENDED = 254
 """Type of a packet whose content a meta header has described."""
 
+CHUNKS = frozenset({1, 4, 5, 7})
+"""Types that are a stream of bytes: pcap, dnscap, pcapng, YAF. The others' records are lines."""
+
 _LAYOUT = struct.Struct("<BB16sQ32sI")
 _SIZE = struct.Struct("<I")
 _NO_HMAC = bytes(32)
