@@ -7,7 +7,7 @@ four numbers for each. No packet becomes a Python object here.
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pcapy
@@ -49,6 +49,14 @@ class Batch(NamedTuple):
     def mean_length(self) -> int:
         """Bytes of a packet, on average; there is at least one."""
         return len(self.data) // len(self.meta)
+
+
+class Frame(NamedTuple):
+    """A frame: its time in seconds and microseconds, the bytes that it had, and those that were captured."""
+
+    time: tuple[int, int]
+    length: int
+    data: bytes
 
 
 class KernelCounts(NamedTuple):
@@ -152,6 +160,19 @@ class Interface:
         batch = _batch(data, meta, self.link)
         self._fitting = _fitting(batch.mean_length)
         return batch
+
+    def frames(self, most: int) -> list[Frame]:
+        """Some of the frames that wait, each by itself; never blocks. Raises CaptureError as read() does."""
+        found: list[Frame] = []
+
+        def take(head: Any, data: bytes) -> None:
+            found.append(Frame(head.getts(), head.getlen(), data))
+
+        try:
+            self._source.dispatch(most, take)
+        except pcapy.PcapError as error:
+            raise CaptureError(f"interface {self.name}: {error}") from None
+        return found
 
     def counts(self) -> KernelCounts:
         """The kernel's own count of what it captured and what it had to drop."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from d4common import tls
 from d4common.client import Client
@@ -37,6 +37,16 @@ STOP_TIME = 10.0
 
 NEVER = 1 << 62
 """A number that no packet ever gets."""
+
+
+class Committed(Protocol):
+    """An outbox whose records are safe once they are committed."""
+
+    async def committed(self) -> None:
+        """Returns when all that was put is safe. Raises SpoolError."""
+
+    async def close(self) -> None:
+        """Commits what can be, and closes it."""
 
 
 class NoIdentity(Exception):
@@ -84,6 +94,24 @@ def client(settings: D4, sender: Sender, waiting: Outbox, changed: Callable[[str
     return sending
 
 
+async def deliver(client: Client, waiting: Outbox) -> None:
+    """Sends until the client is stopped. Raises SpoolError."""
+    # Whoever waits for the outbox hears that the spool is damaged; the client may have no connection.
+    await first(client.run(), waiting.filled(NEVER))
+
+
+async def finish(client: Client, waiting: Committed, shipping: asyncio.Task[None]) -> None:
+    """Commits and sends what there is, in STOP_TIME seconds, and ends ``shipping``, which delivers it."""
+    if not shipping.done():
+        with suppress(TimeoutError, SpoolError):
+            async with asyncio.timeout(STOP_TIME):
+                await waiting.committed()
+                client.stop()
+                await asyncio.shield(shipping)
+    await cancel(shipping)
+    await waiting.close()
+
+
 class Shipping:
     """A spool that is being sent, from its opening to its closing."""
 
@@ -99,21 +127,13 @@ class Shipping:
 
         Raises SpoolError if that is what ended it.
         """
-        if not self._task.done():
-            with suppress(TimeoutError, SpoolError):
-                async with asyncio.timeout(STOP_TIME):
-                    await self._outbox.committed()
-                    self._client.stop()
-                    await self._task
-        await cancel(self._task)
-        await self._outbox.close()
+        await finish(self._client, self._outbox, self._task)
         if not self._task.cancelled():
             self._task.result()
 
     async def _run(self) -> None:
         await self._outbox.open()
-        # Whoever waits for the outbox hears that the spool is damaged; the client may have no connection.
-        await first(self._client.run(), self._outbox.filled(NEVER))
+        await deliver(self._client, self._outbox)
 
 
 def _open(path: Path, settings: Settings, sender: Sender) -> Spool:

@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from d4common.client import Client
 from d4common.delivery import first
 from d4common.outbox import MemoryOutbox
 from d4common.sender import Sender
-from d4common.service import Service, cancel
+from d4common.service import Service
 from d4sensor import ship
 from d4sensor.config import D4
 from d4sensor.config import Spool as SpoolSettings
 from d4sensor.outbox import SpoolOutbox
 from d4sensor.source import Source, SourceError, kinds
 from d4sensor.source_config import Source as Settings
-from d4sensor.spoolfile import SpoolError
 
 log = logging.getLogger(__name__)
 
@@ -99,13 +96,12 @@ async def run(job: Job, service: Service) -> None:
     status = Status(outbox, service)
     sender = replace(job.sender, preamble=partial(kinds.preamble, job.source, outbox))
     client = ship.client(job.d4, sender, outbox, status.set_connection)
-    # Whoever waits for the outbox hears that the spool is damaged; the client may have no connection.
-    shipping = asyncio.create_task(first(client.run(), outbox.filled(ship.NEVER)))
+    shipping = asyncio.create_task(ship.deliver(client, outbox))
     try:
         service.ready(f"Sending {job.source} as type {job.source.data_type}")
         await first(_send(source, outbox), _stopped(service), _ended(shipping), status.keep())
     finally:
-        await _finish(outbox, client, shipping)
+        await ship.finish(client, outbox, shipping)
     waiting = outbox.next - outbox.first
     if waiting and job.name and job.source.kind != "stdin":
         log.info("%d packets wait in the spool for the next start", waiting)
@@ -155,17 +151,6 @@ async def _stopped(service: Service) -> None:
 async def _ended(shipping: asyncio.Task[None]) -> None:
     """Raises what ended the client."""
     await asyncio.shield(shipping)
-
-
-async def _finish(outbox: Outbox, client: Client, shipping: asyncio.Task[None]) -> None:
-    """Commits what was read, sends what can be sent in a short time, and closes."""
-    with suppress(TimeoutError, SpoolError):
-        async with asyncio.timeout(ship.STOP_TIME):
-            await outbox.committed()
-            client.stop()
-            await asyncio.shield(shipping)
-    await cancel(shipping)
-    await outbox.close()
 
 
 def _outbox(job: Job) -> Outbox:

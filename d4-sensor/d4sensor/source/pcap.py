@@ -14,9 +14,6 @@ import struct
 import time
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
-from typing import Any
-
-import pcapy
 
 from d4common.config import Endpoint
 from d4sensor import capture
@@ -135,19 +132,5 @@ class Pcap:
         """Gives frames until the interface is gone. Raises CaptureError."""
         while True:
             await readable(interface.fileno())
-            while records := _records(interface):
-                await intake.put_all(records)
-
-
-def _records(interface: Interface) -> list[bytes]:
-    """The frames that wait, or some of them. Raises CaptureError."""
-    found: list[bytes] = []
-
-    def add(head: Any, frame: bytes) -> None:
-        found.append(record(head.getts(), head.getlen(), frame))
-
-    try:
-        interface._source.dispatch(AT_ONCE, add)  # a batch of interface.read() has no original lengths
-    except pcapy.PcapError as error:
-        raise CaptureError(f"interface {interface.name}: {error}") from None
-    return found
+            while frames := interface.frames(AT_ONCE):
+                await intake.put_all([record(*frame) for frame in frames])
