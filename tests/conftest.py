@@ -10,11 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-import redis
 import trustme
 from collecting import Collector
 from hypothesis import settings
+from redis import Redis
+from serving import Server, own_redis
 from waiting import wait_for
+
+from demo.chain import Daemon
 
 # A machine that is busy with something else is not a failure, and a failure's example is in the output.
 settings.register_profile("d4", deadline=None, database=None)
@@ -65,9 +68,31 @@ def redis_server() -> Iterator[Path]:
 @pytest.fixture
 def redis_socket(redis_server: Path) -> Path:
     """The Unix socket of a Redis that holds nothing."""
-    with redis.Redis(unix_socket_path=str(redis_server)) as client:
+    with Redis(unix_socket_path=str(redis_server)) as client:
         client.flushall()
     return redis_server
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Daemon]:
+    """A redis-server of the test's own."""
+    daemon = own_redis(tmp_path)
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture
+def server(tmp_path: Path, redis: Daemon) -> Iterator[Server]:
+    """A running d4-server with it; whatever happens to it, its log has no traceback."""
+    server = Server(tmp_path, tmp_path / "redis.sock")
+    server.daemon.start()
+    try:
+        yield server
+    finally:
+        server.daemon.stop()
+        server.redis.close()
+    assert "Traceback" not in server.log()
 
 
 @pytest.fixture

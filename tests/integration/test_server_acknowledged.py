@@ -11,35 +11,13 @@ from uuid import UUID, uuid4
 
 import pytest
 from acknowledging import Acknowledged
-from serving import META, Server, closed, end, own_redis, packet
+from serving import META, Server, closed, end, packet
 from waiting import wait_for
 
 from d4common import tls
 from d4common.enrolling import ALPN_ENROLL
 from d4common.records import partition
 from demo.chain import Daemon
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Daemon]:
-    """A redis-server of the test's own."""
-    daemon = own_redis(tmp_path)
-    daemon.start()
-    yield daemon
-    daemon.stop()
-
-
-@pytest.fixture
-def server(tmp_path: Path, redis: Daemon) -> Iterator[Server]:
-    """A d4-server with it; whatever happens to it, its log has no traceback."""
-    server = Server(tmp_path, tmp_path / "redis.sock")
-    server.daemon.start()
-    try:
-        yield server
-    finally:
-        server.daemon.stop()
-        server.redis.close()
-    assert "Traceback" not in server.log()
 
 
 def session(server: Server, sensor: UUID, spool: UUID | None = None, type: int = 3) -> Acknowledged:

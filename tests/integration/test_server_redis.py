@@ -6,7 +6,6 @@ import asyncio
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -28,28 +27,6 @@ from d4server.store import MAX_BATCH
 from demo.chain import Daemon
 
 PACKETS = 5000
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Daemon]:
-    """A redis-server of the test's own."""
-    daemon = own_redis(tmp_path)
-    daemon.start()
-    yield daemon
-    daemon.stop()
-
-
-@pytest.fixture
-def server(tmp_path: Path, redis: Daemon) -> Iterator[Server]:
-    """A d4-server with it; whatever happens to it, its log has no traceback."""
-    server = Server(tmp_path, tmp_path / "redis.sock")
-    server.daemon.start()
-    try:
-        yield server
-    finally:
-        server.daemon.stop()
-        server.redis.close()
-    assert "Traceback" not in server.log()
 
 
 def numbered(count: int, size: int = 0) -> list[bytes]:

@@ -20,7 +20,7 @@ from acknowledging import Acknowledged
 from conftest import Certificates
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
-from serving import KEY, closed, own_redis, packet
+from serving import KEY, closed, packet
 from waiting import wait_for
 
 from d4common import records, redis_client, tls
@@ -130,15 +130,6 @@ class Site:
         """What is stored of a sensor."""
         found = self.redis.xrange(records.stream("3", records.partition(sensor)))
         return b"".join(fields[b"data"] for _, fields in found).splitlines()
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Daemon]:
-    """A redis-server of the test's own."""
-    daemon = own_redis(tmp_path)
-    daemon.start()
-    yield daemon
-    daemon.stop()
 
 
 @pytest.fixture

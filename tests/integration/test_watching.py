@@ -8,14 +8,13 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 import trustme
 from acknowledging import Acknowledged
-from serving import META, Server, closed, end, own_redis, packet
+from serving import META, Server, closed, end, packet
 from waiting import wait_for
 
 from d4common import metrics, redis_client
@@ -24,28 +23,6 @@ from d4common.records import partition
 from d4server import statistics
 from d4server.statistics import Day, Statistics, Volume
 from demo.chain import Daemon
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Daemon]:
-    """A redis-server of the test's own."""
-    daemon = own_redis(tmp_path)
-    daemon.start()
-    yield daemon
-    daemon.stop()
-
-
-@pytest.fixture
-def server(tmp_path: Path, redis: Daemon) -> Iterator[Server]:
-    """A running d4-server with it; whatever happens to it, its log has no traceback."""
-    server = Server(tmp_path, tmp_path / "redis.sock")
-    server.daemon.start()
-    try:
-        yield server
-    finally:
-        server.daemon.stop()
-        server.redis.close()
-    assert "Traceback" not in server.log()
 
 
 def scrape(server: Server) -> Samples:
