@@ -6,8 +6,10 @@ import asyncio
 import signal
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
+from itertools import count, takewhile
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -26,8 +28,6 @@ from d4common.sender import Identity, Sender
 from d4server.store import MAX_BATCH
 from demo.chain import Daemon
 
-PACKETS = 5000
-
 
 def numbered(count: int, size: int = 0) -> list[bytes]:
     """Lines with numbers, filled up to ``size`` bytes."""
@@ -44,12 +44,12 @@ def numbers(server: Server, uuid: UUID) -> list[int]:
 class Streaming(threading.Thread):
     """Sends packets of one numbered line each over one connection, as fast as the server takes them."""
 
-    def __init__(self, server: Server, uuid: UUID, lines: list[bytes]) -> None:
+    def __init__(self, server: Server, uuid: UUID, lines: Iterable[bytes]) -> None:
         super().__init__()
         self.sent = 0
         """Packets that were given to the kernel."""
         self._server, self._uuid, self._lines = server, uuid, lines
-        self._stored = threading.Event()
+        self._all, self._stored = threading.Event(), threading.Event()
 
     def run(self) -> None:
         """Sends, and keeps the connection until close()."""
@@ -59,34 +59,45 @@ class Streaming(threading.Thread):
             for line in self._lines:
                 connection.sendall(packet(self._uuid, 254, line))
                 self.sent += 1
+            self._all.set()
             self._stored.wait(60)
+
+    def all(self) -> int:
+        """How many lines there were: all must be sent, or soon be."""
+        assert self._all.wait(60)
+        return self.sent
 
     def close(self) -> None:
         """Closes the connection; all must have been sent."""
+        self.all()
         self._stored.set()
         self.join(60)
-        assert self.sent == len(self._lines)
 
 
 def test_a_killed_redis_loses_nothing(server: Server, redis: Daemon) -> None:
     uuid = server.sensor()
-    lines = numbered(PACKETS, 200)
-    streaming = Streaming(server, uuid, lines)
+    said = threading.Event()
+    # Sensors that go on until it is said, whatever their speed: none is through before Redis is dead.
+    streaming = Streaming(
+        server, uuid, (b"%199d\n" % number for number in takewhile(lambda _: not said.is_set(), count()))
+    )
     streaming.start()
     wait_for(lambda: len(server.entries(uuid)) > 200)
     redis.stop(signal.SIGKILL)
     wait_for(lambda: "Redis does not store" in server.log())
+    said.set()
     redis.start()
-    wait_for(lambda: set(numbers(server, uuid)) >= set(range(PACKETS)), timeout=30)
+    sent = streaming.all()
+    wait_for(lambda: len(set(numbers(server, uuid))) >= sent, timeout=30)
     streaming.close()
     found = Counter(numbers(server, uuid))
-    assert set(found) == set(range(PACKETS))
+    assert set(found) == set(range(sent))
     # Redis may have stored the batch that was under way without having said so.
     again = sorted(number for number, times in found.items() if times > 1)
     assert len(again) * 201 <= MAX_BATCH + 201
     assert again == list(range(*((again[0], again[-1] + 1) if again else (0, 0)))), "one batch, in one piece"
     firsts = list(dict.fromkeys(numbers(server, uuid)))
-    assert firsts == list(range(PACKETS)), "in order"
+    assert firsts == list(range(sent)), "in order"
     wait_for(lambda: "Redis is back" in server.log())
 
 
