@@ -6,13 +6,13 @@
 SHELL := /bin/bash
 PYTHON := /usr/bin/python3
 SOURCES := d4common:d4-sensor:d4-server:d4-exporter:maltrail-collector
-BENCHES := sensor dns trails spool delivery ingest idle exporter collector
+BENCHES := sensor dns trails spool delivery ingest idle exporter collector admin
 
 export PYTHONPATH := $(SOURCES):.
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system build lint bench $(BENCHES:%=bench-%) bench-soak clean
+.PHONY: help demo test test-system build lint screenshots bench $(BENCHES:%=bench-%) bench-soak clean
 
 help: ## list the targets
 	@grep -hE '^(# )?[a-zA-Z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:[^#]*## /\t/' | expand -t 16
@@ -40,9 +40,13 @@ lint: ## ruff, mypy, shellcheck
 	mypy -p d4common -p d4sensor -p d4server -p d4exporter -p maltrailcollector
 	shellcheck -x $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh')
 
+screenshots: ## pictures of the page for administrators, into docs/images
+	@packaging/dependencies run test
+	@PYTHONPATH=$(PYTHONPATH):tests $(PYTHON) tests/browser/screenshots.py docs/images
+
 bench: $(BENCHES:%=bench-%) ## every benchmark; one line of JSON per figure
 
-# bench-NAME: ## one of them: sensor (takes PCAP= and TRAILS=), dns, trails, spool, delivery, ingest, idle, exporter, collector
+# bench-NAME: ## one of them: sensor (takes PCAP= and TRAILS=), dns, trails, spool, delivery, ingest, idle, exporter, collector, admin
 $(BENCHES:%=bench-%): bench-%:
 	@packaging/dependencies run test >&2
 	@$(PYTHON) -m bench.$* $(if $(filter sensor,$*),$(if $(PCAP),--pcap "$(PCAP)") $(if $(TRAILS),--trails "$(TRAILS)"))

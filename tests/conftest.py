@@ -11,12 +11,15 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import trustme
+from administering import Administration, administering
+from argon2 import PasswordHasher
 from collecting import Collector
 from hypothesis import settings
 from redis import Redis
 from serving import Server, own_redis
 from waiting import wait_for
 
+from d4common import passwords
 from demo.chain import Daemon
 
 # A machine that is busy with something else is not a failure, and a failure's example is in the output.
@@ -73,6 +76,15 @@ def redis_socket(redis_server: Path) -> Path:
     return redis_server
 
 
+@pytest.fixture(scope="module")
+def cheap_hashes() -> Iterator[None]:
+    """Passwords are hashed in no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        patch.setattr(passwords, "NOBODYS", passwords.hashed("nobody"))
+        yield
+
+
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[Daemon]:
     """A redis-server of the test's own."""
@@ -93,6 +105,13 @@ def server(tmp_path: Path, redis: Daemon) -> Iterator[Server]:
         server.daemon.stop()
         server.redis.close()
     assert "Traceback" not in server.log()
+
+
+@pytest.fixture
+def administration(tmp_path: Path, server: Server) -> Iterator[Administration]:
+    """The running page for administrators of that server."""
+    with administering(server, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ class Server:
         self.config.write_text(
             f"[redis]\nurl = unix://{redis}\n"
             f"[d4]\nlisten = 127.0.0.1\ntls_port = {self.port}\n"
-            f"certificate = {directory}/tls/server.pem\nkey = {directory}/tls/server.key\n"
+            f"certificate = {directory}/tls/server.pem\nkey = {directory}/tls/server.key\nca = {self.ca}\n"
             f"metrics = {directory}/metrics.sock\n"
         )
         self.base = [PYTHON, "-m", "d4server", "--config", str(self.config)]

@@ -59,6 +59,7 @@ class Exporter:
         self.busy = False
         """Whether a batch is at hand that is not acknowledged yet."""
         self._missing = False
+        self._held = ""
         self._consumer = consumer
         self._sink = sink
         self._service = service
@@ -72,6 +73,7 @@ class Exporter:
                 await self._wait_for_queue(missing)
                 continue
             self._missing = False
+            self._say_whether_held()
             self.busy = bool(batch)
             if batch and await self._give(batch):
                 acknowledge = partial(self._consumer.acknowledge, batch)
@@ -97,6 +99,19 @@ class Exporter:
             self.exported += len(lines)
             return True
         return False
+
+    def _say_whether_held(self) -> None:
+        """Says when the queue begins to give out nothing, and when it gives again."""
+        held = self._consumer.held
+        if held == self._held:
+            return
+        self._held = held
+        if held:
+            log.info("the analyzer queue is %s", held)
+            self._service.status(f"Nothing to do: the analyzer queue is {held}")
+        else:
+            log.info("the analyzer queue gives records again")
+            self._service.status(f"{self.exported} records exported, {self._sink.too_long} too long")
 
     async def _wait_for_queue(self, missing: QueueMissing) -> None:
         """Says once that there is no such queue, which the server or an admin may yet make."""

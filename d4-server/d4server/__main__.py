@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
 from d4common import command, config, journal, service
 from d4common.sockets import write_listen
-from d4server import blacklist_commands, sensor_commands, status_command
+from d4server import (
+    blacklist_commands,
+    monitor_command,
+    operation_commands,
+    sensor_commands,
+    status_command,
+)
 from d4server.config import ServerConfig
 
 # What only some commands need is imported by them: systemd waits for `sockets` at every reload.
@@ -16,15 +23,26 @@ from d4server.config import ServerConfig
 
 def main() -> None:
     """Parses the command line and runs what it names."""
-    parser = argparse.ArgumentParser(prog="d4-server", description="Stores what D4 sensors send.")
+    arguments = command_line().parse_args()
+    journal.start("d4-server")
+    arguments.run(arguments)
+
+
+def command_line() -> argparse.ArgumentParser:
+    """All commands."""
+    parser = command.parser("d4-server", "Stores what D4 sensors send.")
     parser.add_argument("--config", type=Path, help="read FILE and FILE.d instead of /etc/d4/server.conf")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     commands.add_parser("run", help="run the daemon").set_defaults(run=run)
 
+    commands.add_parser("web", help="run the page and the API for administrators").set_defaults(run=run_web)
+
     sensor_commands.add(commands, files)
     blacklist_commands.add(commands, files)
+    operation_commands.add(commands, files)
     status_command.add(commands, files)
+    monitor_command.add(commands, files)
 
     certificate = commands.add_parser("certificate", help="make or show the server's certificate")
     certificate.add_argument("--name", action="append", default=[], help="a further host name or address")
@@ -36,9 +54,7 @@ def main() -> None:
     listen.set_defaults(run=write_sockets)
 
     command.add_config(commands, ServerConfig, files)
-    arguments = parser.parse_args()
-    journal.start("d4-server")
-    arguments.run(arguments)
+    return parser
 
 
 def files(arguments: argparse.Namespace) -> list[Path]:
@@ -48,12 +64,25 @@ def files(arguments: argparse.Namespace) -> list[Path]:
 
 def run(arguments: argparse.Namespace) -> None:
     """d4-server run"""
-    from d4common import tls
     from d4server import daemon
+
+    _serve(daemon.run, arguments)
+
+
+def run_web(arguments: argparse.Namespace) -> None:
+    """d4-server web"""
+    from d4server.web import daemon
+
+    _serve(daemon.run, arguments)
+
+
+def _serve(daemon: Callable[..., Awaitable[None]], arguments: argparse.Namespace) -> None:
+    """Runs a daemon that needs the server's certificate."""
+    from d4common import tls
 
     settings = command.load_or_end(ServerConfig, files(arguments))
     try:
-        service.run(partial(daemon.run, partial(files, arguments), settings))
+        service.run(partial(daemon, partial(files, arguments), settings))
     except tls.TLSError as error:
         service.end(f"{error}; `d4-server certificate` makes one")
 
@@ -74,10 +103,14 @@ def make_certificate(arguments: argparse.Namespace) -> None:
 
 
 def write_sockets(arguments: argparse.Namespace) -> None:
-    """d4-server sockets: a drop-in for the socket if it shall not listen where its unit says."""
-    d4 = command.load_or_end(ServerConfig, files(arguments)).d4
-    if d4.endpoint != ServerConfig().d4.endpoint:
-        write_listen(arguments.directory, "d4-server.socket", "ListenStream", [d4.endpoint])
+    """d4-server sockets: drop-ins for the sockets that shall not listen where their units say."""
+    settings, usual = command.load_or_end(ServerConfig, files(arguments)), ServerConfig()
+    for unit, wanted, written in (
+        ("d4-server.socket", settings.d4.endpoint, usual.d4.endpoint),
+        ("d4-server-web.socket", settings.web.endpoint, usual.web.endpoint),
+    ):
+        if wanted != written:
+            write_listen(arguments.directory, unit, "ListenStream", [wanted])
 
 
 if __name__ == "__main__":

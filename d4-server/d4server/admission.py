@@ -3,8 +3,11 @@
 What strangers leave behind is bounded: so many wait, so many of them from one origin, each for a day. A
 claim and a token are stored as their SHA-256, so that whoever reads Redis can use neither.
 
-Beside the records of sensors.py there are ``d4:{sensors}:token:<digest>``, the name that a token gives, and
-sorted sets of UUIDs by time: ``d4:{sensors}:pending``, and ``d4:{sensors}:pending:<origin>`` for each origin.
+Beside the records of sensors.py there are ``d4:{sensors}:token:<digest>``, the name that a token gives,
+``d4:{sensors}:tokens``, digests by when they end, and sorted sets of UUIDs by time: ``d4:{sensors}:pending``,
+and ``d4:{sensors}:pending:<origin>`` for each origin.
+
+Whom a registrar has registered with a key waits too, for as long as it takes: registrars are no strangers.
 """
 
 from __future__ import annotations
@@ -19,10 +22,17 @@ from redis.asyncio import Redis
 
 from d4common import enrolling
 from d4common.enrolling import Enroll
+from d4common.sender import Identity
 from d4server.sensors import ALL, PENDING, Refused, enlist, new_key, record_of, waiting_from
 
 LIFETIME = 86400
 """Seconds for which a request waits, and for which the answer to it is given again."""
+
+TOKENS = "d4:{sensors}:tokens"
+"""Sorted set of the tokens' digests, by the time at which each ends (seconds since the epoch)."""
+
+ID_LENGTH = 16
+"""Digits of a token's digest that are its id."""
 
 MOST_PENDING = 1000
 MOST_FROM_ORIGIN = 10
@@ -33,9 +43,10 @@ _ENROLL = """
 -- origin, new key, now, lifetime, most pending, most from this origin, whether there is a token.
 local sensor, all, pending, from = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local uuid, claim, now, lifetime = ARGV[1], ARGV[2], tonumber(ARGV[6]), tonumber(ARGV[7])
-local record = redis.call('HMGET', sensor, 'key', 'claim', 'claim_until', 'revoked')
-local key, claimed, valid, revoked = unpack(record)
+local record = redis.call('HMGET', sensor, 'key', 'claim', 'claim_until', 'revoked', 'offered')
+local key, claimed, valid, revoked, offered = unpack(record)
 if revoked then return {'revoked'} end
+if offered then return {'registered'} end
 if key then
   if claimed == claim and now < tonumber(valid) then return {'admitted', key} end
   return {'known'}
@@ -69,7 +80,17 @@ redis.call('EXPIRE', from, lifetime)
 return {'waiting', 'new'}
 """
 
+_REGISTER = """
+-- KEYS: sensor, all sensors. ARGV: UUID, key, now, mail, third party, description.
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'offered', ARGV[2], 'added', ARGV[3], 'mail', ARGV[4], 'third_party', ARGV[5],
+  'description', ARGV[6])
+redis.call('SADD', KEYS[2], ARGV[1])
+return 1
+"""
+
 _REFUSALS = {
+    "registered": "{uuid} is registered with a key, and waits for approval",
     "revoked": "{uuid} is revoked; after `d4-server sensors remove {uuid}` it may ask again",
     "known": "{uuid} is known already; `d4-sensor renew` gets it another key, "
     "and after `d4-server sensors remove {uuid}` it may enrol again",
@@ -126,26 +147,74 @@ async def look(redis: Redis, request: Enroll) -> Admitted | None:
 async def approve(redis: Redis, sensor: UUID) -> None:
     """Lets a sensor in that waits. Raises Refused where none does."""
     record = record_of(sensor)
-    key, revoked, claim, origin = await redis.hmget(record, "key", "revoked", "claim", "origin")
+    fields = "key", "revoked", "claim", "offered", "origin"
+    key, revoked, claim, offered, origin = await redis.hmget(record, *fields)
     if key:
         raise Refused(f"{sensor} is approved already")
     if revoked:
         raise Refused(f"{sensor} is revoked; `d4-server sensors remove {sensor}` forgets that")
-    if not claim:
+    if not (claim or offered):
         raise Refused(f"{sensor} does not wait for approval; `d4-server sensors list` shows who does")
     now = int(time.time())
     async with redis.pipeline() as pipe:
-        pipe.hsetnx(record, "key", new_key())
+        pipe.hsetnx(record, "key", offered or new_key())
         pipe.hset(record, mapping={"added": now, "claim_until": now + LIFETIME})
+        pipe.hdel(record, "offered")
         enlist(pipe, sensor, origin)
         await pipe.execute()
 
 
+async def register(
+    redis: Redis, identity: Identity, mail: str = "", third_party: str = "", description: str = ""
+) -> bool:
+    """Has a sensor wait for approval with the key that it has. False if it is known already."""
+    values = int(time.time()), mail, third_party, description
+    keys = record_of(identity.uuid), ALL
+    return bool(await redis.eval(_REGISTER, 2, *keys, str(identity.uuid), identity.key, *values))
+
+
 async def new_token(redis: Redis, name: str, valid: float) -> str:
     """A token that lets one sensor in within ``valid`` seconds, under a name if that is not empty."""
-    token = secrets.token_hex(16)
-    await redis.set(_token(token), name, px=int(valid * 1000))
+    token, now = secrets.token_hex(16), time.time()
+    async with redis.pipeline() as pipe:
+        pipe.set(_token(token), name, px=int(valid * 1000))
+        pipe.zremrangebyscore(TOKENS, "-inf", now)
+        pipe.zadd(TOKENS, {enrolling.digest(token): now + valid})
+        await pipe.execute()
     return token
+
+
+class Token(NamedTuple):
+    """A token that was not used yet. The id is of its digest: with it nobody gets in."""
+
+    id: str
+    name: str
+    expires: int
+
+
+async def tokens(redis: Redis) -> list[Token]:
+    """All that can be used, those that end first before the others."""
+    found = await redis.zrangebyscore(TOKENS, time.time(), "+inf", withscores=True)
+    async with redis.pipeline(transaction=False) as pipe:
+        for digest, _ in found:
+            pipe.get(_of_digest(digest.decode()))
+        names = await pipe.execute() if found else []
+    return [
+        Token(digest[:ID_LENGTH].decode(), name.decode(), int(until))
+        for (digest, until), name in zip(found, names, strict=True)
+        if name is not None
+    ]
+
+
+async def withdraw(redis: Redis, id: str) -> bool:
+    """Makes a token worth nothing, by its id. False if there is none that can be used."""
+    for digest in await redis.zrange(TOKENS, 0, -1):
+        if digest[:ID_LENGTH].decode() == id:
+            async with redis.pipeline() as pipe:
+                pipe.delete(_of_digest(digest.decode()))
+                pipe.zrem(TOKENS, digest)
+                return bool((await pipe.execute())[0])
+    return False
 
 
 def origin_of(address: str) -> str:
@@ -155,4 +224,8 @@ def origin_of(address: str) -> str:
 
 
 def _token(token: str) -> str:
-    return f"d4:{{sensors}}:token:{enrolling.digest(token)}"
+    return _of_digest(enrolling.digest(token))
+
+
+def _of_digest(digest: str) -> str:
+    return f"d4:{{sensors}}:token:{digest}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,10 +82,6 @@ class D4:
         """What a connection is held to."""
         return Rules(self.types, frozenset(self.meta_types))
 
-    def names(self) -> list[str]:
-        """All types of data, as streams are named by them."""
-        return [*map(str, sorted(self.types)), *self.meta_types]
-
     def key_file(self) -> Path:
         """The key as systemd handed it over (LoadCredential=server.key:…), or where it lies."""
         return config.credential("server.key") or self.key
@@ -123,6 +120,47 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Web:
+    """[web]: the page and the API for administrators, with the certificate of [d4]."""
+
+    listen: str = option(config.address, "::", "Address to listen on; :: is IPv4 too.")
+    https_port: int = option(config.port, "7000", "TCP port.")
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where to listen."""
+        return Endpoint(self.listen, self.https_port)
+
+
+def _webhook(value: str) -> str:
+    """Where alerts are posted to."""
+    if not re.fullmatch(r"https://(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?(/[!-~]*)?", value, re.ASCII):
+        raise ValueError("must be https://HOST/PATH")
+    return value
+
+
+def _addresses(value: str) -> tuple[str, ...]:
+    """Mail addresses, none of which sendmail can take for an option."""
+    found = config.words(value)
+    for address in found:
+        if not re.fullmatch(r"[^@\s-][^@\s]*(@[^@\s]+)?", address):
+            raise ValueError(f"must be mail addresses such as ops@example.org, which {address} is not")
+    return found
+
+
+@dataclass(frozen=True)
+class Monitoring:
+    """[monitoring]: who is told of sensors that fall silent, beside the journal."""
+
+    webhook: str | None = option(
+        _webhook, None, "https://HOST/PATH to which alerts are posted as JSON.", secret=True
+    )
+    mail_to: tuple[str, ...] | None = option(
+        _addresses, None, "Addresses to which alerts are mailed by sendmail."
+    )
+
+
+@dataclass(frozen=True)
 class ServerRedis(RedisSection):
     """[redis] of the server, which alone stores what sensors are told to be safe."""
 
@@ -139,4 +177,6 @@ class ServerConfig:
 
     d4: D4 = section(D4)
     limits: Limits = section(Limits)
+    web: Web = section(Web)
+    monitoring: Monitoring = section(Monitoring)
     redis: ServerRedis = section(ServerRedis)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from d4common import redis_client
 from d4common.records import Entry
-from d4common.session import Data, Hello, Reason, Receiver, Refused, Session
+from d4common.session import Data, Hello, MetaHeader, Reason, Receiver, Refused, Session
 from d4server import client_certificates, sensors
 from d4server.acknowledged import Acknowledged
 from d4server.gate import Place
@@ -53,7 +53,7 @@ class Connection:
         place: Place,
         acknowledged: bool,
     ) -> None:
-        self.receiver = Receiver(ingest.rules, acknowledged)
+        self.receiver = Receiver(ingest.types.rules, acknowledged)
         self.session: Acknowledged | None = None
         """The acknowledged session, if it is one and has begun."""
         self.known = False
@@ -70,6 +70,8 @@ class Connection:
         self._began = asyncio.get_running_loop().time()
         self._reading_since: float | None = None
         self._lines = Lines()
+        self._type: str | None = None
+        """What data it brings, once that is said."""
         self._last: tuple[str, int] | None = None
         """Type and time of the last packet of data."""
 
@@ -128,6 +130,22 @@ class Connection:
             except Refused as refusal:
                 self.refuse(refusal)
 
+    def check_type(self) -> None:
+        """Refuses the connection if what it brings is not accepted any more."""
+        if self._type is not None:
+            try:
+                self._ingest.types.check(self._type)
+            except Refused as refusal:
+                self.refuse(refusal)
+
+    def check_cap(self) -> None:
+        """Refuses the sensor if it has sent as much today as it may."""
+        if self._proved and self.receiver.sensor is not None:
+            try:
+                self._ingest.caps.check(self.receiver.sensor)
+            except Refused as refusal:
+                self.refuse(refusal)
+
     async def close(self) -> None:
         """Ends the connection when what was answered is on its way."""
         self._finish()
@@ -177,6 +195,8 @@ class Connection:
                 await self._authenticate(event)
             elif isinstance(event, Session):
                 self._take_session(event)
+            elif isinstance(event, MetaHeader):
+                self._begin(event.type)
 
     async def _authenticate(self, hello: Hello) -> None:
         """Looks up the keys of the sensor that the first packet names, and looks at its certificate."""
@@ -205,6 +225,7 @@ class Connection:
             if not await redis_client.patiently("register a sensor", register):
                 raise unknown(sensor)
             self.known = True
+        self._ingest.caps.check(sensor)
 
     def _certificate(self) -> Mapping[str, Any] | None:
         """What the peer has shown, and TLS has verified."""
@@ -222,8 +243,10 @@ class Connection:
 
     def _take_data(self, data: Data) -> None:
         assert self.receiver.sensor is not None
-        if self._last is None and self._ingest.limits.one_connection:
-            self._ingest.replace(self.receiver.sensor, data.type, self)
+        if self._last is None:
+            self._begin(data.type)
+            if self._ingest.limits.one_connection:
+                self._ingest.replace(self.receiver.sensor, data.type, self)
         self._last = data.type, data.timestamp
         if self.session is None and self._replayed():
             return
@@ -234,6 +257,11 @@ class Connection:
         self._check_clock(data.timestamp)
         whole = data.payload if data.type in CHUNKS else self._lines.receive(data.payload)
         self._put(data.type, data.timestamp, whole)
+
+    def _begin(self, type: str) -> None:
+        """It is known what data will come. Raises Refused where it was refused since the connection began."""
+        self._ingest.types.check(type)
+        self._type = type
 
     def _replayed(self) -> bool:
         """Whether the packet that came is to be dropped, because it has come before."""

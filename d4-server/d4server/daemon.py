@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,8 +17,10 @@ from redis.exceptions import RedisError
 from d4common import config, metrics, queues, redis_client, tls
 from d4common.config import Endpoint
 from d4common.enrolling import ALPN_ENROLL
-from d4common.service import Service, cancel, end, inherited_sockets
+from d4common.listening import names, tcp
+from d4common.service import Service, cancel
 from d4server import client_certificates
+from d4server.backlogs import Backlogs
 from d4server.config import ServerConfig
 from d4server.door import Door
 from d4server.enrolment import Enrolment
@@ -27,6 +28,7 @@ from d4server.figures import Figures
 from d4server.ingest import Ingest
 from d4server.statistics import Statistics
 from d4server.store import Store
+from d4server.types import Types
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,9 @@ HOUSEKEEPING_INTERVAL = 5.0
 STATUS_INTERVAL = 5.0
 STATISTICS_INTERVAL = 10.0
 """Seconds."""
+
+FIRST_LOOK_TIME = 2.0
+"""Seconds that a start waits for Redis to say which types are accepted."""
 
 LAST_WRITE_TIME = 5.0
 """Seconds that a stop waits for Redis to take the last statistics."""
@@ -59,7 +64,8 @@ async def run(files: Files, settings: ServerConfig, service: Service) -> None:
     context = tls.server_context(d4.certificate, d4.key_file(), ingest.alpn, client_ca)
     context.sslobject_class = client_certificates.Handshake
     figures = Figures(redis, d4, ingest, store, enrolment)
-    listening = _sockets(settings)
+    await _look_first(ingest)
+    listening = tcp(SOCKET, d4.endpoint)
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(work)
@@ -68,16 +74,17 @@ async def run(files: Files, settings: ServerConfig, service: Service) -> None:
                 ingest.keep_alive(),
                 ingest.check_keys(),
                 ingest.check_blacklist(),
-                _keep_house(redis, settings),
+                ingest.check_types(),
+                _keep_house(redis, ingest.types),
                 _tell_status(ingest, store, service),
-                _write_statistics(ingest.statistics, redis, d4.statistics_days),
+                _write_statistics(ingest, redis, d4.statistics_days),
                 figures.keep_looking(),
             )
         ]
         servers: list[Door | asyncio.Server] = [await ingest.listen(each, context) for each in listening]
         servers += await _serve_metrics(d4.metrics, figures)
         reload = partial(_reload, files, context, ingest, enrolment, figures)
-        service.ready(f"Listening on {', '.join(map(_name, listening))}", reload)
+        service.ready(f"Listening on {names(listening)}", reload)
         await service.stopping.wait()
         for server in servers:
             server.close()
@@ -101,42 +108,36 @@ def _reload(
     except (config.ConfigError, tls.TLSError, OSError) as error:
         log.error("not reloaded, the old configuration stays: %s", error)
         return "Reload failed, the old configuration is in force"
-    ingest.rules, ingest.limits, ingest.shared_secret = d4.rules(), settings.limits, d4.secret()
+    ingest.types.configure(d4.rules())
+    ingest.limits, ingest.shared_secret = settings.limits, d4.secret()
     enrolment.settings = d4
     figures.certificate(d4.certificate)
     return "Reloaded"
 
 
-def _sockets(settings: ServerConfig) -> list[socket.socket]:
-    """What systemd holds for this daemon, or a socket of its own."""
-    inherited = inherited_sockets(SOCKET)
-    if inherited:
-        return inherited
-    address, port = settings.d4.listen, settings.d4.tls_port
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    both = address == "::" and socket.has_dualstack_ipv6()
-    try:
-        return [socket.create_server((address, port), family=family, dualstack_ipv6=both, backlog=1024)]
-    except OSError as error:
-        end(f"cannot listen on {address} port {port}: {error.strerror}")
+async def _look_first(ingest: Ingest) -> None:
+    """Which types are accepted is known before the first connection, unless Redis is away."""
+    looking = asyncio.create_task(ingest.types.renew(ingest.redis))
+    await asyncio.wait([looking], timeout=FIRST_LOOK_TIME)
+    await cancel(looking)
+    if not looking.cancelled():
+        looking.exception()  # _keep_house says that Redis does not work
 
 
-def _name(listening: socket.socket) -> str:
-    host, port, *_ = listening.getsockname()
-    return str(Endpoint(host, port))
+async def _keep_house(redis: Redis, types: Types) -> None:
+    """Makes the first queue, anew if Redis was emptied; drops what is beyond caps; frees what no queue needs.
 
-
-async def _keep_house(redis: Redis, settings: ServerConfig) -> None:
-    """Makes the first queue, anew if Redis was emptied, and frees what every queue has acknowledged.
-
-    While Redis is full, only the freeing works, and that is what makes room.
+    While Redis is full, only the dropping and freeing work, and that is what makes room.
     """
     failing = False
+    caps = Backlogs()
     while True:
         try:
-            for type in settings.d4.names():
+            await caps.enforce(redis)
+            for type in {*types.names(), *(await queues.queues(redis)).values()}:
                 await queues.trim(redis, type)
-            await queues.create_queue(redis, FIRST_QUEUE, FIRST_QUEUE)
+            await caps.count(redis)
+            await queues.create_first_queue(redis, FIRST_QUEUE, FIRST_QUEUE)
         except RedisError as error:
             if not failing:
                 log.error("Redis does not work, trying again: %s", redis_client.explain(error))
@@ -161,11 +162,13 @@ async def _serve_metrics(where: Path | Endpoint | None, figures: Figures) -> lis
         return []
 
 
-async def _write_statistics(statistics: Statistics, redis: Redis, days: int) -> None:
+async def _write_statistics(ingest: Ingest, redis: Redis, days: int) -> None:
+    """And looks, when Redis has them, who has sent as much as it may."""
     while True:
         await asyncio.sleep(STATISTICS_INTERVAL)
         with suppress(RedisError):  # they are kept; _keep_house says that Redis does not work
-            await statistics.write(redis, days)
+            await ingest.statistics.write(redis, days)
+            await ingest.check_caps()
 
 
 async def _write_last_statistics(statistics: Statistics, redis: Redis, days: int) -> None:

@@ -35,7 +35,6 @@ class Figures(Collector):
         self, redis: Redis, settings: D4, ingest: Ingest, store: Store, enrolment: Enrolment
     ) -> None:
         self._redis = redis
-        self._types = settings.names()
         self._ingest, self._store, self._enrolment = ingest, store, enrolment
         self._survey: Survey | None = None
         self._certificate = certificates.end_of(settings.certificate)
@@ -48,7 +47,7 @@ class Figures(Collector):
         """Looks at Redis again and again. While it does not answer, nothing is told of it but that."""
         while True:
             try:
-                self._survey = await survey(self._redis, self._types)
+                self._survey = await survey(self._redis, self._ingest.types.names())
             except RedisError:
                 self._survey = None
             await asyncio.sleep(LOOK_INTERVAL)
@@ -120,6 +119,12 @@ def _in_redis(found: Survey) -> Iterator[Metric]:
         for queue in queues:
             family.add_metric([queue.name, queue.type], getattr(queue, value))
         yield family
+    dropped = CounterMetricFamily(
+        "d4_queue_dropped_entries", "Entries beyond a queue's cap.", labels=["queue", "type"]
+    )
+    for queue in queues:
+        dropped.add_metric([queue.name, queue.type], found.settings[queue.name].dropped)
+    yield dropped
     yield _gauge("d4_redis_memory_bytes", "Memory that Redis uses.", found.memory)
     limit = "Memory that Redis may use (maxmemory); 0 is no limit."
     yield _gauge("d4_redis_memory_limit_bytes", limit, found.memory_limit)

@@ -20,6 +20,7 @@ from d4common import journal
 from d4common.service import cancel
 from d4common.session import ALPN_ACK, Reason, Refused, Rules
 from d4server.blacklist import Blacklist
+from d4server.caps import Caps
 from d4server.config import Limits
 from d4server.connection import Connection
 from d4server.door import Door
@@ -29,6 +30,7 @@ from d4server.replays import Replays
 from d4server.secured import Secured
 from d4server.statistics import Statistics
 from d4server.store import Store
+from d4server.types import Types
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,9 @@ KEYS_INTERVAL = 10.0
 
 BLACKLIST_INTERVAL = 2.0
 """Seconds after which the blacklist, and who was kicked, are looked up again."""
+
+TYPES_INTERVAL = 2.0
+"""Seconds after which it is looked up again which types are accepted."""
 
 LOOK_INTERVAL = 1.0
 """Seconds between two looks at who is silent, and to whom an answer is due."""
@@ -67,15 +72,16 @@ class Ingest:
         """
         self.redis = redis
         self.store = store
-        self.rules = rules
+        self.types = Types(rules)
         self.limits = Limits()
         self.shared_secret: bytes | None = None
-        """What an unknown sensor may sign with, if anything. All three are replaced at a reload."""
+        """What an unknown sensor may sign with, if anything. All three are configured anew at a reload."""
         self.certificates = certificates
         self.refused: Counter[str] = Counter()
         """Connections closed, by reason."""
         self.statistics = Statistics()
         self.blacklist = Blacklist()
+        self.caps = Caps()
         self.rates: WeakValueDictionary[UUID, Rate] = WeakValueDictionary()
         """How fast each sensor that is connected sends."""
         self.replays = Replays()
@@ -143,6 +149,21 @@ class Ingest:
                     for connection in self._open.values():
                         connection.check_blacklist()
             await asyncio.sleep(BLACKLIST_INTERVAL)
+
+    async def check_types(self) -> None:
+        """Looks up again and again which types are accepted, and closes connections of those refused now."""
+        while True:
+            with suppress(RedisError):
+                if await self.types.renew(self.redis):
+                    for connection in self._open.values():
+                        connection.check_type()
+            await asyncio.sleep(TYPES_INTERVAL)
+
+    async def check_caps(self) -> None:
+        """Looks up who has sent as much today as it may, and closes its connections. Raises RedisError."""
+        await self.caps.renew(self.redis, self.sensors())
+        for connection in self._open.values():
+            connection.check_cap()
 
     def replace(self, sensor: UUID, type: str, connection: Connection) -> None:
         """Closes the connection that a sensor had for a type, in favour of the one that it has now.

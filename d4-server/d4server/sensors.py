@@ -10,8 +10,12 @@ sensors on one node of a Redis Cluster, since much of it changes in one step.
 - ``source`` is ``shared-secret`` where the sensor came in by that, which is its key until it gets another.
 - ``revoked``: since when the sensor is locked out; then there is no key.
 - ``claim``, ``claim_until``, ``origin``: of a sensor that enrols; see admission.py.
+- ``offered``: the key of one that somebody has registered and that waits for approval; it is none before.
+- ``description``, ``mail``, ``third_party``: what administrators and who registers it say about it.
 
-``d4:{sensors}`` is the set of the UUIDs of all that have a key or are revoked.
+``d4:{sensors}`` is the set of the UUIDs of all that have a key, are registered or are revoked. Beside it are
+hashes by UUID of what only few have: ``d4:{sensors}:caps`` (caps.py), ``:silence`` and ``:silent``
+(monitoring.py).
 """
 
 from __future__ import annotations
@@ -35,6 +39,8 @@ ALL = "d4:{sensors}"
 PENDING = "d4:{sensors}:pending"
 """Sorted set of the UUIDs that wait for approval, by the time of their request."""
 
+CAPS, SILENCE, SILENT = "d4:{sensors}:caps", "d4:{sensors}:silence", "d4:{sensors}:silent"
+
 FORMER_LIFETIME = 86400
 """Seconds for which a key stays valid after another one took its place."""
 
@@ -57,7 +63,14 @@ if redis.call('HEXISTS', KEYS[1], 'revoked') == 1 then return 0 end
 local key = redis.call('HGET', KEYS[1], 'key')
 if key then return key == ARGV[1] and 1 or 0 end
 redis.call('HSET', KEYS[1], 'key', ARGV[1], 'added', ARGV[2], 'source', 'shared-secret')
-redis.call('HDEL', KEYS[1], 'claim')
+redis.call('HDEL', KEYS[1], 'claim', 'offered')
+return 1
+"""
+
+_SAY = """
+-- KEYS: sensor. ARGV: fields and values. Whoever has a record alone gets it, since a record makes a sensor.
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV))
 return 1
 """
 
@@ -111,7 +124,7 @@ async def add(redis: Redis, identity: Identity) -> None:
         return  # it may have another one that is valid, and a name
     async with redis.pipeline() as pipe:
         pipe.hset(record, mapping={"key": identity.key, "added": int(time.time())})
-        pipe.hdel(record, "former", "former_until", "renewing", "claim")
+        pipe.hdel(record, "former", "former_until", "renewing", "claim", "offered")
         enlist(pipe, identity.uuid, origin)
         await pipe.execute()
 
@@ -138,6 +151,8 @@ async def remove(redis: Redis, sensor: UUID) -> bool:
     async with redis.pipeline() as pipe:
         pipe.delete(record)
         pipe.srem(ALL, str(sensor))
+        for key in (CAPS, SILENCE, SILENT):
+            pipe.hdel(key, str(sensor))
         _end_waiting(pipe, sensor, origin)
         return bool((await pipe.execute())[0])
 
@@ -145,15 +160,21 @@ async def remove(redis: Redis, sensor: UUID) -> bool:
 async def revoke(redis: Redis, sensor: UUID) -> bool:
     """Locks a sensor out, whether it was in or waits for that. False if there is none."""
     record = record_of(sensor)
-    key, claim, origin, revoked = await redis.hmget(record, "key", "claim", "origin", "revoked")
-    if not (key or claim or revoked):
+    *ways, origin = await redis.hmget(record, "key", "claim", "offered", "revoked", "origin")
+    if not any(ways):
         return False
     async with redis.pipeline() as pipe:
         pipe.hset(record, "revoked", int(time.time()))
-        pipe.hdel(record, *_KEY_FIELDS, "claim")
+        pipe.hdel(record, *_KEY_FIELDS, "claim", "offered")
         enlist(pipe, sensor, origin)
         await pipe.execute()
     return True
+
+
+async def say(redis: Redis, sensor: UUID, **about: str) -> bool:
+    """Puts down what is said about a sensor: ``name``, ``description``. False if there is none."""
+    said = [text for pair in about.items() for text in pair]
+    return bool(await redis.eval(_SAY, 1, record_of(sensor), *said))
 
 
 async def known(redis: Redis) -> list[Sensor]:
@@ -161,7 +182,7 @@ async def known(redis: Redis) -> list[Sensor]:
     uuids = sorted({*await redis.smembers(ALL), *await redis.zrange(PENDING, 0, -1)})
     async with redis.pipeline(transaction=False) as pipe:
         for uuid in uuids:
-            pipe.hmget(record_of(UUID(uuid.decode())), "name", "added", "key", "revoked", "claim")
+            pipe.hmget(record_of(UUID(uuid.decode())), "name", "added", "key", "revoked", "claim", "offered")
         records = await pipe.execute()
     found = (_sensor(UUID(uuid.decode()), *record) for uuid, record in zip(uuids, records, strict=True))
     return [sensor for sensor in found if sensor is not None]
@@ -174,6 +195,7 @@ def _sensor(
     key: bytes | None,
     revoked: bytes | None,
     claim: bytes | None,
+    offered: bytes | None,
 ) -> Sensor | None:
     """A sensor in its record; None for a request that was forgotten meanwhile."""
     text, since = (name or b"").decode(), int(added or 0)
@@ -181,7 +203,9 @@ def _sensor(
         return Sensor(uuid, text, "revoked", since, "")
     if key:
         return Sensor(uuid, text, "approved", since, "")
-    return Sensor(uuid, text, "pending", since, enrolling.code(claim.decode())) if claim else None
+    if claim or offered:
+        return Sensor(uuid, text, "pending", since, enrolling.code(claim.decode()) if claim else "")
+    return None
 
 
 async def keys_of(redis: Redis, sensor: UUID) -> tuple[bytes, ...]:

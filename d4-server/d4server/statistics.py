@@ -211,10 +211,10 @@ async def _send(redis: Redis, commands: Sequence[Sequence[Command]]) -> list[Red
 
 def _of_sensor(day: int, sensor: UUID, tally: _Tally, lifetime: int) -> list[Command]:
     """What adds a tally to a sensor's day."""
-    key = _key(sensor, day)
+    key = day_key(sensor, day)
     commands = _increments(key, tally.counts())
     if tally.last:
-        seen = _seen(partition(sensor))
+        seen = seen_key(partition(sensor))
         commands += [
             ("HSETNX", key, "first", tally.first),
             ("HSET", key, "last", tally.last, "address", tally.address),
@@ -225,12 +225,12 @@ def _of_sensor(day: int, sensor: UUID, tally: _Tally, lifetime: int) -> list[Com
 
 def _of_all(day: int, counts: Mapping[str, int], lifetime: int) -> list[Command]:
     """What adds counts to the day of all."""
-    return [*_increments(_total(day), counts), ("EXPIRE", _total(day), lifetime)]
+    return [*_increments(total_key(day), counts), ("EXPIRE", total_key(day), lifetime)]
 
 
 def _forget(partition: int, lifetime: int) -> list[Command]:
     """What forgets the sensors of which nothing was heard for so long."""
-    return [("ZREMRANGEBYSCORE", _seen(partition), "-inf", int(time.time()) - lifetime)]
+    return [("ZREMRANGEBYSCORE", seen_key(partition), "-inf", int(time.time()) - lifetime)]
 
 
 def _increments(key: str, counts: Mapping[str, int]) -> list[Command]:
@@ -255,7 +255,7 @@ class Day(NamedTuple):
 
 async def totals(redis: Redis) -> Day:
     """Today, over all sensors."""
-    return _day(await redis.hgetall(_total(_today())))
+    return read_day(await redis.hgetall(total_key(_today())))
 
 
 async def today(redis: Redis, sensors: Iterable[UUID]) -> dict[UUID, Day]:
@@ -263,16 +263,16 @@ async def today(redis: Redis, sensors: Iterable[UUID]) -> dict[UUID, Day]:
     wanted, day = list(sensors), _today()
     async with redis.pipeline(transaction=False) as pipe:
         for sensor in wanted:
-            pipe.hgetall(_key(sensor, day))
+            pipe.hgetall(day_key(sensor, day))
         answers = await pipe.execute() if wanted else []
-    return {sensor: _day(answer) for sensor, answer in zip(wanted, answers, strict=True)}
+    return {sensor: read_day(answer) for sensor, answer in zip(wanted, answers, strict=True)}
 
 
 async def last_seen(redis: Redis) -> dict[UUID, int]:
     """When each sensor was last heard."""
     async with redis.pipeline(transaction=False) as pipe:
         for number in range(PARTITIONS):
-            pipe.zrange(_seen(number), 0, -1, withscores=True)
+            pipe.zrange(seen_key(number), 0, -1, withscores=True)
         answers = await pipe.execute()
     return {UUID(uuid.decode()): int(when) for answer in answers for uuid, when in answer}
 
@@ -293,7 +293,7 @@ def class_of(address: str) -> str:
     return f"ipv{ip.version}-{kind}"
 
 
-def _day(fields: dict[bytes, bytes]) -> Day:
+def read_day(fields: dict[bytes, bytes]) -> Day:
     """What a hash says; fields that nobody here has put there are passed over."""
     day = Day({}, {}, {})
     for name, value in fields.items():
@@ -311,17 +311,26 @@ def _today() -> int:
     return int(time.time()) // DAY
 
 
-def _key(sensor: UUID, day: int) -> str:
-    return f"d4:{{{partition(sensor)}}}:statistics:{sensor}:{_date(day)}"
+def day_key(sensor: UUID, day: int) -> str:
+    """The key in Redis of a sensor's day, whose number counts from the epoch."""
+    return f"{day_prefix(partition(sensor))}{sensor}:{date_of(day)}"
 
 
-def _total(day: int) -> str:
-    return f"d4:statistics:{_date(day)}"
+def day_prefix(partition: int) -> str:
+    """What stands before the UUID in the keys of a partition's sensors' days."""
+    return f"d4:{{{partition}}}:statistics:"
 
 
-def _seen(partition: int) -> str:
+def total_key(day: int) -> str:
+    """The key in Redis of the day of all sensors."""
+    return f"d4:statistics:{date_of(day)}"
+
+
+def seen_key(partition: int) -> str:
+    """The key in Redis of a partition's sensors by when they were heard."""
     return f"d4:{{{partition}}}:seen"
 
 
-def _date(day: int) -> str:
+def date_of(day: int) -> str:
+    """A day's date, such as 2026-11-24."""
     return time.strftime("%Y-%m-%d", time.gmtime(day * DAY))

@@ -14,7 +14,7 @@ from d4common import metrics, redis_client
 from d4common.config import Endpoint
 from d4common.metrics import Samples
 from d4common.redis_url import RedisSection
-from d4server import certificates, sensors, statistics
+from d4server import certificates, sensors, statistics, types
 from d4server.config import ServerConfig
 from d4server.statistics import Day
 from d4server.survey import Survey, survey
@@ -60,10 +60,15 @@ class Status(NamedTuple):
 async def status(settings: ServerConfig) -> Status:
     """Asks both."""
     problems: list[str] = []
-    daemon = _ask_daemon(settings.d4.metrics, problems)
+    daemon = ask_daemon(settings.d4.metrics, problems)
     stored = await _ask_redis(settings, problems)
+    return Status(daemon, stored, certificate_end(daemon, settings), problems)
+
+
+def certificate_end(daemon: Daemon | None, settings: ServerConfig) -> float | None:
+    """When the certificate ends: that which the daemon uses, or else that in the file."""
     end = daemon.certificate_end if daemon else None
-    return Status(daemon, stored, end or certificates.end_of(settings.d4.certificate), problems)
+    return end or certificates.end_of(settings.d4.certificate)
 
 
 def as_json(found: Status) -> dict[str, Any]:
@@ -96,7 +101,8 @@ def _stored_as_json(stored: Stored) -> dict[str, Any]:
     }
 
 
-def _ask_daemon(where: Path | Endpoint | None, problems: list[str]) -> Daemon | None:
+def ask_daemon(where: Path | Endpoint | None, problems: list[str]) -> Daemon | None:
+    """What the daemon of this host says; None with a sentence among the problems, where it says nothing."""
     if where is None:
         return None
     try:
@@ -127,8 +133,8 @@ async def _ask_redis(settings: ServerConfig, problems: list[str]) -> Stored | No
         return Stored(
             {"approved": 0, "pending": 0, "revoked": 0, **Counter(sensor.state for sensor in known)},
             await statistics.totals(redis),
-            await survey(redis, settings.d4.names()),
-            await _disk(redis, settings.redis),
+            await survey(redis, [type.name for type in await types.known(redis, settings.d4.rules())]),
+            await disk(redis, settings.redis),
         )
     except (RedisError, OSError) as error:
         why = redis_client.explain(error) if isinstance(error, RedisError) else error
@@ -138,7 +144,7 @@ async def _ask_redis(settings: ServerConfig, problems: list[str]) -> Stored | No
         await redis_client.close(redis)
 
 
-async def _disk(redis: Redis, where: RedisSection) -> Disk | None:
+async def disk(redis: Redis, where: RedisSection) -> Disk | None:
     """Known of a Redis on this host, where it says where it is and that may be looked at."""
     if where.url.scheme != "unix":
         return None

@@ -106,6 +106,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
+def time_of(when: float) -> str:
+    """A time in seconds since the epoch, as people here read it: 2026-11-24 13:05."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(when))
+
+
 def size(number: float) -> str:
     """Bytes, as people read them: 512 B, 4.0 KiB."""
     for unit in ("B", "KiB", "MiB", "GiB"):

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
+from d4common import queue_settings
+from d4common.queue_settings import Settings
 from d4common.queues import queues
 from d4common.records import streams
 
@@ -34,13 +36,22 @@ class Queue(NamedTuple):
     oldest: float
 
 
+class Member(NamedTuple):
+    """A consumer of a queue: seconds since it last asked, and entries that it has not acknowledged."""
+
+    name: str
+    idle: float
+    pending: int
+
+
 class Survey(NamedTuple):
-    """All of it. Memory is in bytes; ``memory_limit`` is 0 where Redis has none."""
+    """All of it. Memory is in bytes; ``memory_limit`` is 0 where Redis has none. Settings are by queue."""
 
     streams: list[Stream]
     queues: list[Queue]
     memory: int
     memory_limit: int
+    settings: dict[str, Settings]
 
 
 async def survey(redis: Redis, types: Iterable[str]) -> Survey:
@@ -52,8 +63,9 @@ async def survey(redis: Redis, types: Iterable[str]) -> Survey:
         if stream.entries or groups[type]:
             found.append(stream)
     behind = [await _queue(redis, name, type, groups[type]) for name, type in sorted(known.items())]
+    settings = await queue_settings.settings(redis, known)
     memory = await redis.info("memory")
-    return Survey(found, behind, memory["used_memory"], memory["maxmemory"])
+    return Survey(found, behind, memory["used_memory"], memory["maxmemory"], settings)
 
 
 Groups = dict[str, tuple[int, list[dict[str, Any]]]]
@@ -79,6 +91,22 @@ async def _stream(redis: Redis, type: str) -> tuple[Stream, Groups]:
         if isinstance(groups, list) and groups
     }
     return Stream(type, sum(lengths), sum(size or 0 for size in sizes)), found
+
+
+async def consumers(redis: Redis, queue: str) -> list[Member]:
+    """Who takes from a queue, those too that are gone. Raises KeyError where there is none of this name."""
+    keys = streams((await queues(redis))[queue])
+    async with redis.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.xinfo_consumers(key, queue)
+        answers = await pipe.execute(raise_on_error=False)
+    found: dict[str, Member] = {}
+    for answer in answers:
+        for each in answer if isinstance(answer, list) else ():
+            name, idle, pending = each["name"].decode(), each["idle"] / 1000, each["pending"]
+            before = found.get(name, Member(name, idle, 0))
+            found[name] = Member(name, min(idle, before.idle), pending + before.pending)
+    return [found[name] for name in sorted(found)]
 
 
 async def _queue(redis: Redis, name: str, type: str, groups: Groups) -> Queue:

@@ -1,4 +1,4 @@
-"""The commands that every daemon has: ``config show`` and ``config check``."""
+"""Command lines: what every daemon's has, ``config show`` and ``config check``, and how they are parsed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,30 @@ T = TypeVar("T")
 
 BROKEN_CONFIG = 78
 """Exit status (EX_CONFIG of sysexits.h) by which systemd knows that another try is no use."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose arguments may be added when the command line comes to it; see later()."""
+
+    add_rest: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Adds the arguments first that were left for later."""
+        if self.add_rest is not None:
+            add_rest, self.add_rest = self.add_rest, None
+            add_rest(self)
+        return super().parse_known_args(args, namespace)
+
+
+def parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """A parser of a command line, whose sub-commands may be filled later."""
+    return Parser(prog=prog, description=description)
+
+
+def later(parser: argparse.ArgumentParser, add_rest: Callable[[argparse.ArgumentParser], None]) -> None:
+    """Has arguments added to a parser when the command line comes to it: what they are costs time to know."""
+    assert isinstance(parser, Parser)
+    parser.add_rest = add_rest
 
 
 def load_or_end(schema: type[T], files: list[Path]) -> T:

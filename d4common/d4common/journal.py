@@ -1,7 +1,8 @@
 """Logging: structured to the journal under systemd, plain lines on standard error elsewhere.
 
 Fields ride along as ``extra``: ``log.warning("…", extra={"D4_SENSOR": uuid})``. Their names are D4_SENSOR
-(UUID), D4_TYPE (D4 type or meta type), D4_QUEUE, D4_ADDRESS (of a peer) and D4_REASON (of a refusal).
+(UUID), D4_TYPE (D4 type or meta type), D4_QUEUE, D4_ADDRESS (of a peer), D4_REASON (of a refusal), and of
+the administration D4_USER and D4_ACTION.
 """
 
 from __future__ import annotations
@@ -37,20 +38,40 @@ SPOOL_DROPPED = UUID("5e2b8f7a90c34a6db1d84c0f7e63a9d2")
 SPOOL_BLOCKED = UUID("a87d3c19e5f24b0c8d6290b4f1e7c35a")
 """A sensor's disk does not take events, or takes them again."""
 
+QUEUE_DROPPED = UUID("4c1d7e82f0a34b9c9e6b2d5a8f03c176")
+"""A server dropped the oldest entries of an analyzer queue (D4_QUEUE), which was beyond its cap."""
+
+SENSOR_SILENT = UUID("d2a94f6e1b7c4835b0e83c5f7a1d6920")
+"""A sensor (D4_SENSOR) was not heard for longer than its limit (D4_REASON=silent), or is again (=back)."""
+
 FIRST_PASSWORD = UUID("0b7f6a3c52d84d2c8f6e1a9c4e3b7d22")
 """A daemon made the first password of its web page."""
+
+AUDIT = UUID("e4b0c6d7a2f84c1b95d3706e8f1a2c49")
+"""A user of the administration (D4_USER) did something (D4_ACTION), or was refused; D4_REASON says which."""
 
 
 def start(name: str) -> None:
     """Sends all log records of this process where they belong; ``name`` is the daemon's."""
     handler: logging.Handler
     if _stderr_is_journal():
-        handler = JournalHandler(SYSLOG_IDENTIFIER=name)
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler = _journal(name)
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter(f"{name}: %(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def keep(logger: logging.Logger, name: str) -> None:
+    """Sends what one logger says to the journal and nowhere else, also where a command is used by hand."""
+    logger.handlers = [_journal(name)]
+    logger.propagate = False
+
+
+def _journal(name: str) -> logging.Handler:
+    handler: logging.Handler = JournalHandler(SYSLOG_IDENTIFIER=name)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    return handler
 
 
 def _stderr_is_journal() -> bool:

@@ -11,6 +11,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from d4common import queue_settings
 from d4common.records import Entry, streams
 from d4common.redis_cluster import Cluster
 from d4common.service import cancel
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 
 QUEUES = "d4:queues"
 """Hash: name of an analyzer queue to the data type that it takes."""
+
+FIRST_QUEUE = "d4:{admin}:first-queue"
+"""Is there once the queue was made that exists from the start, so that one that was deleted stays so."""
 
 UNCLAIMED_ENTRIES = 10_000
 """Entries that a stream without any queue keeps, for a queue that is made later and for a look."""
@@ -58,6 +62,34 @@ async def create_queue(redis: Redis, type: str, name: str) -> None:
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
+
+
+async def create_first_queue(redis: Redis, type: str, name: str) -> None:
+    """Makes the queue that exists from the start, anew if Redis was emptied, unless it was deleted."""
+    if name in await queues(redis) or not await redis.exists(FIRST_QUEUE):
+        await create_queue(redis, type, name)
+        await redis.set(FIRST_QUEUE, "")
+
+
+async def delete_queue(redis: Redis, name: str) -> bool:
+    """Deletes an analyzer queue, and what is set of it. What only it needed is trimmed later.
+
+    False if there is none. Consumers that wait for its entries get QueueMissing.
+    """
+    type = (await queues(redis)).get(name)
+    if type is None:
+        return False
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.hdel(QUEUES, name)
+        for key in streams(type):
+            pipe.xgroup_destroy(key, name)
+        pipe.delete(queue_settings.settings_of(name))
+        answers = await pipe.execute(raise_on_error=False)
+    for answer in answers:
+        # A stream that does not exist has no group either.
+        if isinstance(answer, RedisError) and not isinstance(answer, ResponseError):
+            raise answer
+    return True
 
 
 async def queues(redis: Redis) -> dict[str, str]:
@@ -108,6 +140,9 @@ class Consumer:
     One Redis is asked for all streams at once. A Cluster knows no question about keys of several slots:
     there a question for each stream is under way, and as soon as any is answered, that is given out. So
     a stream that is always full keeps none of the others waiting, and nobody asks in a loop.
+
+    While the queue is paused it gives out nothing. Of a queue for a group of sensors it acknowledges what
+    is of others, and gives out the rest.
     """
 
     def __init__(self, redis: Redis, type: str, queue: str, name: str) -> None:
@@ -117,23 +152,24 @@ class Consumer:
         self._reading: dict[asyncio.Task[list[Delivery]], _Reader] = {}
         self._redis = redis
         self._queue = queue
+        self._settings = queue_settings.Copy(redis, queue)
+
+    @property
+    def held(self) -> str:
+        """Why the queue gives out nothing at the moment, in words; nothing, if it does."""
+        return self._settings.held
 
     async def read(self, count: int, wait: float) -> list[Delivery]:
         """Up to ``count`` entries of each partition; empty when none came in ``wait`` seconds (below 30).
 
-        Raises QueueMissing, and what redis-py raises.
+        It is empty too where all that came is of sensors outside of the queue's group, and while the queue
+        is held. Raises QueueMissing, and what redis-py raises.
         """
-        if len(self._readers) == 1:
-            return await self._readers[0].read(count, wait)
-        asked = self._ask(count, wait)
-        while asked:
-            done, _ = await asyncio.wait(self._reading, return_when=asyncio.FIRST_COMPLETED)
-            found = self._collect(done)
-            if found:
-                return found
-            asked -= done
-            self._ask(count, wait)
-        return []
+        await self._settings.renew()
+        if self._settings.held:
+            await asyncio.sleep(wait)
+            return []
+        return await self._of_group(await self._read(count, wait))
 
     async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """Tells the queue that these entries need not be given out again."""
@@ -151,6 +187,34 @@ class Consumer:
         # What failed is of no interest any more, and asyncio would say that nobody has looked at it.
         await asyncio.gather(*self._reading, return_exceptions=True)
         self._reading.clear()
+
+    async def _read(self, count: int, wait: float) -> list[Delivery]:
+        if len(self._readers) == 1:
+            return await self._readers[0].read(count, wait)
+        asked = self._ask(count, wait)
+        while asked:
+            done, _ = await asyncio.wait(self._reading, return_when=asyncio.FIRST_COMPLETED)
+            found = self._collect(done)
+            if found:
+                return found
+            asked -= done
+            self._ask(count, wait)
+        return []
+
+    async def _of_group(self, found: list[Delivery]) -> list[Delivery]:
+        """What is of the queue's sensors; the rest is acknowledged."""
+        members = self._settings.members
+        others = [] if members is None else [each for each in found if each.entry.sensor not in members]
+        if not others:
+            return found
+        try:
+            await self.acknowledge(others)
+        except RedisError:
+            for reader in self._readers:
+                reader.begin_again()
+            raise
+        gone = {(each.stream, each.id) for each in others}
+        return [each for each in found if (each.stream, each.id) not in gone]
 
     def _ask(self, count: int, wait: float) -> set[asyncio.Task[list[Delivery]]]:
         """Asks about each stream about which no question is under way, and gives all that are.
@@ -183,8 +247,12 @@ class _Reader:
         self._keys = keys
         self._queue = queue
         self._name = name
-        self._since = dict.fromkeys(keys, "0")
         self._claimed = 0.0
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Has what this consumer was given and has not acknowledged come first."""
+        self._since = dict.fromkeys(self._keys, "0")
 
     async def read(self, count: int, wait: float) -> list[Delivery]:
         """Consumer.read() for these streams."""
@@ -192,7 +260,7 @@ class _Reader:
             return await self._read(count, wait)
         except RedisError as error:
             # An answer that was lost on the way may have held entries, which are this consumer's now.
-            self._since = dict.fromkeys(self._keys, "0")
+            self.begin_again()
             # UNBLOCKED: a stream went away while Redis waited, unless a master became a replica.
             gone = str(error).startswith("UNBLOCKED") and "instance state" not in str(error)
             if gone or str(error).startswith("NOGROUP"):

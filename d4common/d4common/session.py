@@ -59,6 +59,7 @@ class Reason(StrEnum):
     BLACKLIST = "blacklist"
     KICKED = "kicked"
     REPLACED = "replaced"
+    CAP = "cap"
 
 
 class Refused(Exception):

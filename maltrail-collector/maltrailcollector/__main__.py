@@ -52,12 +52,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 def set_password(arguments: argparse.Namespace) -> None:
     """maltrail-collector password: prints a password that it made, and only that."""
+    from d4common.passwords import chosen, random_password
     from maltrailcollector import passwords
 
     state_dir = command.load_or_end(CollectorConfig, files(arguments)).web.state_dir
-    password = given_password() if arguments.set else passwords.random_password()
-    if len(password) < passwords.LEAST_LENGTH:
-        service.end(f"a password must have {passwords.LEAST_LENGTH} characters at least")
+    password = given_password() if arguments.set else random_password()
+    try:
+        chosen(password)
+    except ValueError as error:
+        service.end(f"a password {error}")
     try:
         passwords.store(state_dir, password)
     except OSError as error:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from d4common import config, service
+from d4common import badrequests, config, service
 from d4common.config import Endpoint
-from maltrailcollector import badrequests, intake, passwords
+from d4common.listening import names, tcp
+from maltrailcollector import intake, passwords
 from maltrailcollector.config import CollectorConfig
 from maltrailcollector.daylog import PAUSE, DayLog
 from maltrailcollector.intake import Intake
@@ -47,7 +48,7 @@ def run(settings: CollectorConfig, files: Files) -> None:
     except OSError as error:
         service.end(f"cannot write {passwords.path_of(settings.web.state_dir)}: {error.strerror}")
     udp = service.inherited_sockets("udp") or [_bound(intake.bind, settings.udp.endpoint)]
-    http = service.inherited_sockets("web") or [_bound(_listen, settings.web.endpoint)]
+    http = tcp("web", settings.web.endpoint)
     service.run(lambda life: _serve(life, settings, files, udp, http))
 
 
@@ -64,7 +65,7 @@ async def _serve(
     for one in udp:
         loop.add_reader(one.fileno(), taking.take, one)
     badrequests.keep_short()
-    site = Site(settings.log.log_dir, settings.web.state_dir, _names(udp), life.stopping)
+    site = Site(settings.log.log_dir, settings.web.state_dir, names(udp), life.stopping)
     runner = web.AppRunner(site.application(), access_log=None)
     await runner.setup()
     for one in http:
@@ -79,7 +80,7 @@ async def _serve(
         _reload(settings, files, taking)
         return status()
 
-    life.ready(f"events on {_names(udp)}, web page on {_names(http)}", reload)
+    life.ready(f"events on {names(udp)}, web page on {names(http)}", reload)
     tasks = [
         asyncio.create_task(_every(STATUS_PERIOD, lambda: life.status(status()))),
         asyncio.create_task(_every(PAUSE, daylog.flush)),
@@ -128,15 +129,3 @@ def _bound(bind: Callable[[Endpoint], socket.socket], endpoint: Endpoint) -> soc
         return bind(endpoint)
     except OSError as error:
         service.end(f"cannot listen on {endpoint}: {error.strerror}")
-
-
-def _listen(endpoint: Endpoint) -> socket.socket:
-    """A TCP socket that listens, for when systemd holds none. Raises OSError."""
-    if ":" in endpoint.host:
-        address = (endpoint.host, endpoint.port)
-        return socket.create_server(address, family=socket.AF_INET6, dualstack_ipv6=True)
-    return socket.create_server((endpoint.host, endpoint.port))
-
-
-def _names(sockets: list[socket.socket]) -> str:
-    return ", ".join(str(Endpoint(*one.getsockname()[:2])) for one in sockets)

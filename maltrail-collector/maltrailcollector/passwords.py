@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import tempfile
 from pathlib import Path
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHash, VerificationError
-
 from d4common.journal import FIRST_PASSWORD, Repeats
+from d4common.passwords import hashed, random_password
 
 log = logging.getLogger(__name__)
 
 USER = "admin"
-LEAST_LENGTH = 10
-"""Characters of a password that somebody chose."""
-
-_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without those that look alike
-_HASHER = PasswordHasher(time_cost=3, memory_cost=64 << 10, parallelism=4)  # RFC 9106, section 4, the second
 
 _complaints = Repeats()
 
@@ -28,11 +20,6 @@ _complaints = Repeats()
 def path_of(state_dir: Path) -> Path:
     """Where the hash lies."""
     return state_dir / "password"
-
-
-def random_password() -> str:
-    """Twenty characters in four groups, some 99 bits."""
-    return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(5)) for _ in range(4))
 
 
 def store(state_dir: Path, password: str) -> None:
@@ -46,7 +33,7 @@ def store(state_dir: Path, password: str) -> None:
         with os.fdopen(fd, "w") as file:
             if os.geteuid() == 0:
                 os.fchown(fd, owner.st_uid, owner.st_gid)
-            file.write(_HASHER.hash(password) + "\n")
+            file.write(hashed(password) + "\n")
             file.flush()
             os.fsync(fd)
         os.replace(name, path_of(state_dir))
@@ -63,14 +50,6 @@ def stored(state_dir: Path) -> str | None:
         if _complaints.held_back("read") is not None:
             log.error("nobody can log in: %s cannot be read: %s", path_of(state_dir), error)
         return None
-
-
-def matches(hash: str, password: str) -> bool:
-    """Whether ``hash`` is that of ``password``: some 50 ms of work and 64 MiB, by design."""
-    try:
-        return bool(_HASHER.verify(hash, password))
-    except (VerificationError, InvalidHash):
-        return False
 
 
 def make_first(state_dir: Path) -> None:

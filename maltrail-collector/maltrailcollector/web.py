@@ -17,9 +17,9 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 from jinja2 import Environment, PackageLoader
 
+from d4common.logins import Logins, TooManyAttempts
 from maltrailcollector import live, passwords
 from maltrailcollector.daylog import day_of, days, path_of
-from maltrailcollector.logins import Logins, TooManyAttempts
 from maltrailcollector.sessions import LIFETIME, Sessions
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -50,7 +50,7 @@ class Site:
         self._receives_on = receives_on
         self._stopping = stopping
         self._sessions = Sessions()
-        self._logins = Logins(self._hash)
+        self._logins = Logins(self._hash_of)
         self._counts = live.LineCounts()
         self._templates = Environment(
             loader=PackageLoader("maltrailcollector"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -138,6 +138,9 @@ class Site:
 
     def _hash(self) -> str | None:
         return passwords.stored(self._state_dir)
+
+    async def _hash_of(self, user: str) -> str | None:
+        return self._hash() if user == passwords.USER else None
 
     def _has_session(self, request: web.Request) -> bool:
         token = request.cookies.get(COOKIE)

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from browsing import (
+    DARK,
+    brightness,
+    chromium,
+    complaints,
+    needs_chromium,
+    overflows,
+    text,
+    wait,
+    webdriver,
+)
 from collecting import Collector, an_event
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from maltrailcollector.daylog import day_of
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs python3-selenium")
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+pytestmark = needs_chromium
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromium-driver")
-
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1400,900"
-)
 XSS = (
     "<img src=x onerror=window.pwned=1>",
     "<script>window.pwned=1</script>",
@@ -35,21 +35,6 @@ XSS = (
     "&lt;b&gt;&#60;b&#62;",
     "\u2028window.pwned=1\u2029</script>",
 )
-
-
-@contextmanager
-def chromium(directory: Path, *flags: str) -> Iterator[webdriver.Chrome]:
-    """A browser with a profile of its own."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS.split(), f"--user-data-dir={directory / 'profile'}", *flags):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture
@@ -64,26 +49,12 @@ def log_in(browser: webdriver.Chrome, collector: Collector) -> None:
     wait(browser, lambda: text(browser, "#state") == "live")
 
 
-def wait(browser: webdriver.Chrome, condition: object) -> None:
-    WebDriverWait(browser, 15, poll_frequency=0.05).until(lambda _: condition())  # type: ignore[operator]
-
-
-def text(browser: webdriver.Chrome, selector: str) -> str:
-    found = browser.find_elements(By.CSS_SELECTOR, selector)
-    return str(found[0].text) if found else ""
-
-
 def rows(browser: webdriver.Chrome) -> list[list[str]]:
     """The texts of all visible rows."""
     script = """return [...document.querySelectorAll("#events tbody tr")].filter((row) => !row.hidden)
         .map((row) => [...row.cells].map((cell) => cell.textContent))"""
     found: list[list[str]] = browser.execute_script(script)
     return found
-
-
-def complaints(browser: webdriver.Chrome) -> list[str]:
-    """What the browser's console said: errors of scripts, and what the policy stopped."""
-    return [entry["message"] for entry in browser.get_log("browser")]
 
 
 def test_from_login_to_a_new_event_without_a_reload(collector: Collector, browser: webdriver.Chrome) -> None:
@@ -219,8 +190,7 @@ def test_light_and_dark_wide_and_narrow(collector: Collector, tmp_path: Path, sc
     collector.send(
         *(an_event(info=info, trail="shop.test.org(/a?id=1%20union)").wire() for info in infos * 5)
     )
-    flags = ["--force-dark-mode", "--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
-    with chromium(tmp_path, *flags) as browser:
+    with chromium(tmp_path, *(DARK if scheme == "dark" else ())) as browser:
         browser.get(collector.url)
         browser.save_screenshot(str(tmp_path / f"login-{scheme}.png"))
         log_in(browser, collector)
@@ -233,26 +203,3 @@ def test_light_and_dark_wide_and_narrow(collector: Collector, tmp_path: Path, sc
         browser.set_window_size(500, 900)
         assert not overflows(browser)
         browser.save_screenshot(str(tmp_path / f"narrow-{scheme}.png"))
-
-
-def brightness(browser: webdriver.Chrome, selector: str) -> tuple[float, float]:
-    """How bright the text and the ground of an element are, 0 to 255."""
-    script = """
-        const style = (name) => getComputedStyle(element)[name];
-        const parts = (name) => style(name).match(/[0-9.]+/g).slice(0, 3).map(Number);
-        const bright = (name) => (Math.max(...parts(name)) + Math.min(...parts(name))) / 2;
-        let element = document.querySelector(arguments[0]);
-        const ink = bright("color");
-        while (style("backgroundColor") === "rgba(0, 0, 0, 0)") element = element.parentElement;
-        return [ink, bright("backgroundColor")];"""
-    ink, ground = browser.execute_script(script, selector)
-    return ink, ground
-
-
-def overflows(browser: webdriver.Chrome) -> bool:
-    """Whether one has to scroll sideways."""
-    return bool(
-        browser.execute_script(
-            "return document.documentElement.scrollWidth > document.documentElement.clientWidth"
-        )
-    )

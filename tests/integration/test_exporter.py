@@ -20,7 +20,7 @@ from receiving import Receiver
 from serving import end, own_redis
 from waiting import wait_for
 
-from d4common import queues, records, redis_client
+from d4common import queue_settings, queues, records, redis_client
 from d4common.records import Entry
 from d4exporter.daemon import BATCH
 from demo.chain import PYTHON, Daemon, environment, free_port
@@ -356,3 +356,17 @@ def test_a_broken_configuration_starts_nothing_and_says_all(tmp_path: Path) -> N
         assert f"{path}:5: [sink] newline = perhaps: must be yes or no" in result.stderr
         assert "[queue] must set type and queue" in result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_a_paused_queue_is_exported_when_it_goes_on(exporter: Exporter, receiver: Receiver) -> None:
+    exporter.ask(lambda client: queue_settings.change(client, "tests", paused=1))
+    exporter.append(b"one\n")
+    exporter.daemon.start()
+    wait_for(lambda: "the analyzer queue is paused by an administrator" in exporter.log())
+    status, seconds = end(exporter.daemon)
+    assert (status, exporter.outstanding()) == (0, 1) and seconds < 3
+    exporter.daemon.start()
+    wait_for(lambda: exporter.log().count("is paused by an administrator") == 2)
+    exporter.ask(lambda client: queue_settings.change(client, "tests", paused=0))
+    wait_for(lambda: receiver.datagrams == [b"one\n"])
+    assert "the analyzer queue gives records again" in exporter.log()

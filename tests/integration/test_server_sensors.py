@@ -113,7 +113,7 @@ def test_a_sensor_is_approved_revoked_and_forgotten(server: Server) -> None:
         result = server.attempt("sensors", action, str(uuid))
         assert result.returncode == 1 and f"sensors remove {uuid}" in result.stderr.decode()
     server.command("sensors", "remove", str(uuid))
-    assert states(server) == {} and not server.redis.keys("*")
+    assert states(server) == {} and not server.redis.keys("d4:{sensors}*")
 
 
 def test_a_revoked_sensor_is_refused(server: Server) -> None:
@@ -138,7 +138,7 @@ def test_both_keys_are_taken_after_a_rotation(server: Server) -> None:
 
 def test_a_token_is_printed_and_ends_in_time(server: Server) -> None:
     token = server.command("sensors", "token", "--name", "the lobby", "--valid", "2h").strip()
-    (key,) = server.redis.keys("*")
+    (key,) = server.redis.keys("d4:{sensors}:token:*")
     assert token.encode() not in key, "nobody can use what stands in Redis"
     assert server.redis.get(key) == b"the lobby"
     assert 7190 <= server.redis.ttl(key) <= 7200

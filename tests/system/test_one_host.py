@@ -15,16 +15,23 @@ SERVICES = (
     "d4-exporter@maltrail.service",
     "d4-sensor.service",
     "d4-server.service",
+    "d4-server-web.service",
     "maltrail-collector.service",
 )
 RELOADABLE = tuple(unit for unit in SERVICES if "exporter" not in unit)
-SOCKETS = ("d4-server.socket", "maltrail-collector.socket", "maltrail-collector-web.socket")
+SOCKETS = (
+    "d4-server.socket",
+    "d4-server-web.socket",
+    "maltrail-collector.socket",
+    "maltrail-collector-web.socket",
+)
 
 EXPOSURE = {
     "d4-exporter@maltrail.service": 1.3,
     "d4-sensor.service": 1.8,
     "d4-sensor-update.service": 1.8,
     "d4-server.service": 0.5,
+    "d4-server-web.service": 0.5,
     "maltrail-collector.service": 0.5,
 }
 """What `systemd-analyze security` may come to, from 0 (nothing exposed) to 10."""
@@ -77,6 +84,13 @@ def test_status_hears_the_server_and_its_redis(host: Machine) -> None:
     assert socket.split() == ["660", "_d4-server"]
 
 
+def test_the_page_for_administrators_asks_who_it_is(host: Machine) -> None:
+    page = ("curl", "-sSf", "--cacert", "/etc/d4/ca.pem", "https://localhost:7000/login")
+    wait_for(lambda: 'name="password"' in host.run(*page))
+    journal = host.run("journalctl", "--output", "cat", "--unit", "d4-server-web")
+    assert "the first password of the administration's page, for user admin" in journal
+
+
 def test_every_unit_file_is_right(host: Machine) -> None:
     files = host.run("dpkg", "--listfiles", *PACKAGES).splitlines()
     units = [match[1] for file in files if (match := re.fullmatch(r".*/systemd/system/([^/]+)", file))]
@@ -105,7 +119,7 @@ def test_a_reload_leaves_the_services_running(host: Machine) -> None:
 
 def test_the_configuration_says_where_the_sockets_listen(host: Machine) -> None:
     drop_ins = {
-        "/etc/d4/server.conf.d/50-ports.conf": "[d4]\ntls_port = 5443\n",
+        "/etc/d4/server.conf.d/50-ports.conf": "[d4]\ntls_port = 5443\n[web]\nhttps_port = 9700\n",
         "/etc/d4/collector.conf.d/50-ports.conf": "[udp]\nudp_port = 9337\n[web]\nhttp_port = 9338\n",
     }
 
@@ -117,9 +131,10 @@ def test_the_configuration_says_where_the_sockets_listen(host: Machine) -> None:
     for path, text in drop_ins.items():
         host.write(path, text)
     ports = listen_anew()
-    assert ports >= {"5443", "9337", "9338"} and not ports & {"4443", "8337", "8338"}
+    assert ports >= {"5443", "9700", "9337", "9338"}
+    assert not ports & {"4443", "7000", "8337", "8338"}
     host.run("rm", *drop_ins)
-    assert listen_anew() >= {"4443", "8337", "8338"}
+    assert listen_anew() >= {"4443", "7000", "8337", "8338"}
 
 
 def test_an_upgrade_keeps_the_sockets_open(host: Machine) -> None:

@@ -76,3 +76,19 @@ def test_an_argument_that_is_wrong_says_what_would_be_right(capsys: pytest.Captu
     with pytest.raises(SystemExit):
         parser.parse_args(["nonsense"])
     assert "'nonsense' must be a UUID of version 4" in capsys.readouterr().err
+
+
+def test_what_is_left_for_later_is_added_when_the_command_line_comes_to_it() -> None:
+    added: list[str] = []
+
+    def add_rest(to: argparse.ArgumentParser) -> None:
+        added.append(to.prog)
+        to.add_argument("--name")
+
+    parser = command.parser("d4-something", "Does something.")
+    commands = parser.add_subparsers()
+    for name in ("one", "two"):
+        command.later(commands.add_parser(name), add_rest)
+    assert parser.parse_args(["two", "--name", "x"]).name == "x"
+    assert parser.parse_args(["two"]).name is None
+    assert added == ["d4-something two"], "once, and of no other"

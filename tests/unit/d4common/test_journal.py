@@ -22,7 +22,7 @@ print(type(logging.getLogger().handlers[0]).__name__)
 """
 
 
-def log(journal_stream: str | None, tmp_path: Path) -> tuple[str, str]:
+def log(journal_stream: str | None, tmp_path: Path, program: str = PROGRAM) -> tuple[str, str]:
     """What a process that logs writes, to standard output and standard error."""
     environment = {**os.environ, "PYTHONPATH": str(Path(journal.__file__).parents[1])}
     environment.pop("JOURNAL_STREAM", None)
@@ -32,7 +32,7 @@ def log(journal_stream: str | None, tmp_path: Path) -> tuple[str, str]:
             stat = os.fstat(stderr.fileno())
             environment["JOURNAL_STREAM"] = journal_stream.format(device=stat.st_dev, inode=stat.st_ino)
         run = subprocess.run(
-            [sys.executable, "-c", PROGRAM],
+            [sys.executable, "-c", program],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -48,6 +48,17 @@ def test_log_is_plain_text_on_standard_error_without_the_journal(stream: str | N
 
 def test_log_goes_to_the_journal_where_standard_error_does(tmp_path: Path) -> None:
     assert log("{device}:{inode}", tmp_path)[0] == "JournalHandler\n"
+
+
+def test_what_is_for_the_journal_alone_is_not_shown_by_a_command(tmp_path: Path) -> None:
+    kept = """
+trail = logging.getLogger("d4common.trail")
+trail.warning("shown")
+journal.keep(trail, "d4-test")
+trail.warning("in the journal")
+"""
+    shown = "d4-test: WARNING: hello world\nd4-test: WARNING: shown\n"
+    assert log(None, tmp_path, PROGRAM + kept)[1] == shown
 
 
 class Clock:

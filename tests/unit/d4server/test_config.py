@@ -74,3 +74,25 @@ def test_a_shared_secret_counts_where_sensors_may_register_by_it(tmp_path: Path)
     assert secret not in config.show(loaded)
     path.write_text(f"[d4]\nshared_secret = {secret}\nregistration = shared-secret\n")
     assert config.load(ServerConfig, [path]).value.d4.secret() == secret.encode()
+
+
+def test_who_is_told_of_silent_sensors(tmp_path: Path) -> None:
+    found = load(tmp_path, "[monitoring]\nwebhook = https://h.example/x?y\nmail_to = ops@example.org, root\n")
+    assert found.monitoring.webhook == "https://h.example/x?y"
+    assert found.monitoring.mail_to == ("ops@example.org", "root")
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("webhook = http://h.example/", "must be https://HOST/PATH"),
+        ("webhook = https:///x", "must be https://HOST/PATH"),
+        ("webhook = https://h.example/ x", "must be https://HOST/PATH"),
+        ("webhook = https://[h", "must be https://HOST/PATH"),
+        ("mail_to = -Cfile", "must be mail addresses such as ops@example.org, which -Cfile is not"),
+        ("mail_to = a@b@c", "which a@b@c is not"),
+    ],
+)
+def test_what_is_no_webhook_and_no_mail_address_is_refused(tmp_path: Path, text: str, wrong: str) -> None:
+    with pytest.raises(config.ConfigError, match=wrong):
+        load(tmp_path, f"[monitoring]\n{text}\n")

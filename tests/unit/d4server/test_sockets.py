@@ -24,6 +24,13 @@ def test_the_socket_listens_where_the_configuration_says(tmp_path: Path, text: s
     assert written == f"[Socket]\nListenStream=\nListenStream={endpoint}\n"
 
 
+def test_that_of_the_page_does_too(tmp_path: Path) -> None:
+    write(tmp_path, "[web]\nlisten = 127.0.0.1\nhttps_port = 8443")
+    written = (tmp_path / "units" / "d4-server-web.socket.d" / "50-d4.conf").read_text()
+    assert written == "[Socket]\nListenStream=\nListenStream=127.0.0.1:8443\n"
+    assert not (tmp_path / "units" / "d4-server.socket.d").exists()
+
+
 @pytest.mark.parametrize("text", ["", "listen = ::\ntls_port = 4443", "types = 3"])
 def test_the_unit_says_the_default_itself(tmp_path: Path, text: str) -> None:
     write(tmp_path, text)

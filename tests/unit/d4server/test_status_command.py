@@ -19,6 +19,7 @@ def test_everything_is_shown() -> None:
         [Queue("maltrail", "maltrail", 12, 1000, 1, 90.4), Queue("q", "3", 0, 0, 0, 0.0)],
         6 << 30,
         8 << 30,
+        {},
     )
     today = Day({"3": Volume(1, 10, 1), "maltrail": Volume(2, 3000, 4)}, {"hmac": 1}, {"size:ipv4-global": 5})
     stored = Stored(

@@ -10,17 +10,14 @@ from pathlib import Path
 import pytest
 
 from d4common.journal import FIRST_PASSWORD
+from d4common.passwords import matches
 from maltrailcollector import passwords
 
 
-def test_a_stored_password_matches_and_no_other(tmp_path: Path) -> None:
+def test_the_hash_of_a_stored_password_is_read_again(tmp_path: Path) -> None:
     passwords.store(tmp_path, "correct horse")
     hash = passwords.stored(tmp_path)
-    assert hash is not None and hash.startswith("$argon2id$")
-    assert passwords.matches(hash, "correct horse")
-    assert not passwords.matches(hash, "correct horsf")
-    assert not passwords.matches(hash, "")
-    assert not passwords.matches("no hash", "correct horse")
+    assert hash is not None and matches(hash, "correct horse")
 
 
 def test_only_the_owner_of_the_directory_may_read_it(tmp_path: Path) -> None:
@@ -40,7 +37,7 @@ def test_the_first_password_is_said_once(tmp_path: Path, caplog: pytest.LogCaptu
     assert record.__dict__["MESSAGE_ID"] == FIRST_PASSWORD
     said = re.search(r"admin: (\S+)", record.getMessage())
     hash = passwords.stored(tmp_path)
-    assert said and hash and passwords.matches(hash, said[1])
+    assert said and hash and matches(hash, said[1])
 
 
 def test_a_file_that_cannot_be_read_lets_nobody_in(
@@ -50,9 +47,3 @@ def test_a_file_that_cannot_be_read_lets_nobody_in(
     assert "nowhere/password cannot be read" in caplog.text
     passwords.path_of(tmp_path).write_bytes(b"\xff")
     assert passwords.stored(tmp_path) is None
-
-
-def test_random_passwords_are_long_and_differ() -> None:
-    made = {passwords.random_password() for _ in range(100)}
-    assert len(made) == 100
-    assert all(re.fullmatch(r"([a-z2-9]{5}-){3}[a-z2-9]{5}", password) for password in made)
