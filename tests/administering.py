@@ -19,10 +19,14 @@ from waiting import wait_for
 
 from d4server import sessions, users
 from d4server.actor import Role
+from d4server.web import headers
 from d4server.web.login import COOKIE
 from demo.chain import Daemon, free_port
 
 PASSWORD = "horse-staple-battery"
+
+MOST_BYTES = 300 << 10
+"""Of a page, with all that it loads."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,14 @@ class Administration:
         visitor = self.visitor()
         visitor.cookies[COOKIE] = with_redis(self.server.redis_path, session)
         return visitor
+
+
+def must_have_headers(answer: Answer) -> None:
+    """What every answer says to the browser."""
+    for name, value in headers.HEADERS.items():
+        assert answer.headers[name] == value
+    policy = answer.headers["Content-Security-Policy"]
+    assert "unsafe" not in policy and "script-src 'self'" in policy and "frame-ancestors 'none'" in policy
 
 
 @contextmanager

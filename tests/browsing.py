@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from administering import Administration
+
+from d4server.actor import Role
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs python3-selenium")
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -47,6 +53,30 @@ def text(browser: webdriver.Chrome, selector: str) -> str:
     """What is seen of the first such element, in one step: the page may change at any time."""
     found = browser.execute_script("return document.querySelector(arguments[0])?.innerText", selector)
     return str(found or "").strip()
+
+
+def fill(browser: webdriver.Chrome, **values: str) -> None:
+    """Types into the boxes of a form, and sends it by the last."""
+    for name, value in values.items():
+        browser.find_element(By.NAME, name).send_keys(value)
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+
+
+def click(browser: webdriver.Chrome, words: str) -> None:
+    """The link or button with these words, whose part of the page may just be fetched anew."""
+    place = f"//main//*[self::a or self::button][normalize-space()='{words}' and not(@aria-hidden)]"
+    for _ in range(3):
+        with suppress(StaleElementReferenceException):
+            browser.find_element(By.XPATH, place).click()
+            return
+
+
+def come_in(browser: webdriver.Chrome, page: Administration, path: str, role: Role = Role.ADMIN) -> None:
+    """As somebody of a role who has logged in on the page for administrators."""
+    browser.get(f"{page.url}/login")
+    for name, value in page.logged_in(role).cookies.items():
+        browser.add_cookie({"name": name, "value": value, "secure": True, "path": "/"})
+    browser.get(page.url + path)
 
 
 def complaints(browser: webdriver.Chrome) -> list[str]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
-from operating import with_redis
+from operating import do, with_redis
 from redis.asyncio import Redis
 
 from d4common import queues, records
 from d4common.enrolling import Enroll
+from d4common.queues import Consumer
 from d4common.records import Entry
 from d4common.sender import Identity
 from d4server import admission, blacklist, groups, sensors, statistics
+from d4server.actor import Role
+from d4server.operations import Forbidden
+from d4server.sensors import SILENCE
 from d4server.statistics import DAY
 
 DAYS = 30
@@ -31,6 +36,37 @@ VOLUMES = {"maltrail": (900, 180), "1": (350, 1400), "8": (600, 90), "d4-telemet
 def populate(path: Path) -> list[UUID]:
     """Fills the Redis at a Unix socket, the same each time but for the days; gives the sensors."""
     return with_redis(path, _populate)
+
+
+ARCHIVE = "5f0b3c1e-7d52-4c8e-9a41-0d6f2b9e8c37"
+"""A queue under a UUID, of what is binary."""
+
+
+def administer(path: Path, uuids: list[UUID]) -> None:
+    """What administrators have done there: types, queues, watched sensors, users, tokens."""
+    do(path, "types.accept", type="254", name="weather", description="Stations on the roofs, JSON.")
+    do(path, "types.describe", type="maltrail", description="Events of d4-sensor, a line each.")
+    do(path, "types.accept", type="1", description="Captures of the honeypots.")
+    do(path, "types.refuse", type="3")
+    do(path, "queues.create", type="1", name=ARCHIVE, group="honeypots", description="To the archive.")
+    do(path, "queues.cap", name=ARCHIVE, entries=100_000, bytes="2G")
+    do(path, "queues.create", type="254", meta="weather", name="forecast", description="Not in use yet.")
+    do(path, "queues.pause", name="forecast")
+    do(path, "queues.describe", name="maltrail", description="To maltrail-collector on this host.")
+    frame = bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000") + bytes(range(200))
+    captured = [Entry(uuid, "1", time.time(), frame) for uuid in uuids[6:8]]
+    with_redis(path, lambda redis: records.append(redis, captured))
+    with_redis(path, lambda redis: Consumer(redis, "maltrail", "maltrail", "collector-1.4711").read(9, 0.001))
+    for uuid, limit in zip(uuids, ("1min", "2h", "1d"), strict=False):
+        do(path, "sensors.watch", uuid=str(uuid), silence=limit)
+    with_redis(path, lambda redis: redis.hset(SILENCE, str(uuids[0]), f"60 {int(time.time()) - 3600}"))
+    for name, role in (("alice", "operator"), ("bob", "viewer"), ("inventory", "registrar")):
+        do(path, "users.create", name=name, role=role)
+    do(path, "users.disable", name="bob")
+    do(path, "tokens.create", name="inventory sync", role="registrar", user="inventory")
+    do(path, "tokens.create", name="Grafana", role="viewer", user="alice", valid="365d")
+    with suppress(Forbidden):
+        do(path, "queues.delete", Role.VIEWER, name="maltrail")
 
 
 async def _populate(redis: Redis) -> list[UUID]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from codecs import getincrementaldecoder
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,6 +18,9 @@ from d4server.lines import CHUNKS
 MOST_BYTES = 4096
 """Bytes that are shown of a record."""
 
+MOST_BINARY = 256
+"""Bytes that are shown of a record as hexadecimal digits."""
+
 MOST_ENTRIES = 200
 """Entries that are looked at, where most are empty or not of the queue's sensors."""
 
@@ -24,13 +28,15 @@ MOST_ENTRIES = 200
 class Record(NamedTuple):
     """A record: its sensor, when it was stored (seconds since the epoch), its first bytes as text, its size.
 
-    A byte that is no UTF-8 stands in the text as ``\\xff`` does.
+    A byte that is no UTF-8 stands in the text as ``\\xff`` does. Where there are any, or a NUL, ``hex`` has
+    the first bytes as hexadecimal digits; it is empty for text.
     """
 
     sensor: UUID
     stored: float
     text: str
     size: int
+    hex: str
 
 
 async def sample(redis: Redis, queue: str, most: int) -> list[Record]:
@@ -70,5 +76,14 @@ async def _before(redis: Redis, key: str, id: str) -> _Entry | None:
 
 
 def _record(sensor: UUID, stored: float, data: bytes) -> Record:
-    text = data[:MOST_BYTES].decode("utf-8", "backslashreplace")
-    return Record(sensor, stored, text, len(data))
+    first = data[:MOST_BYTES]
+    text = first.decode("utf-8", "backslashreplace")
+    return Record(sensor, stored, text, len(data), "" if _is_text(first) else first[:MOST_BINARY].hex())
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether it is UTF-8 without a NUL, the end of which may be cut within a letter."""
+    try:
+        return "\0" not in getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return False

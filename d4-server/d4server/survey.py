@@ -68,8 +68,16 @@ async def survey(redis: Redis, types: Iterable[str]) -> Survey:
     return Survey(found, behind, memory["used_memory"], memory["maxmemory"], settings)
 
 
-Groups = dict[str, tuple[int, list[dict[str, Any]]]]
-"""By key of a stream: its entries, and its groups as XINFO GROUPS has them."""
+async def behind(redis: Redis, names: Iterable[str]) -> list[Queue]:
+    """How far behind some queues are, in a few round trips for each of their types and each of them."""
+    known = await queues(redis)
+    wanted = {name: known[name] for name in names if name in known}
+    groups = {type: (await _stream(redis, type))[1] for type in set(wanted.values())}
+    return [await _queue(redis, name, type, groups[type]) for name, type in wanted.items()]
+
+
+Groups = dict[str, tuple[int, dict[str, dict[str, Any]]]]
+"""By key of a stream: its entries, and by name its groups as XINFO GROUPS has them."""
 
 
 async def _stream(redis: Redis, type: str) -> tuple[Stream, Groups]:
@@ -86,7 +94,7 @@ async def _stream(redis: Redis, type: str) -> tuple[Stream, Groups]:
         if isinstance(answer, Exception):
             raise answer
     found = {
-        key: (length, groups)
+        key: (length, {group["name"].decode(): group for group in groups})
         for key, length, groups in zip(keys, lengths, groups, strict=True)
         if isinstance(groups, list) and groups
     }
@@ -113,16 +121,15 @@ async def _queue(redis: Redis, name: str, type: str, groups: Groups) -> Queue:
     lag = pending = 0
     consumers, oldest = 0, 0.0
     for key, (length, found) in groups.items():
-        for group in found:
-            if group["name"].decode() != name:
-                continue
-            # Redis cannot always tell how many are left (null); never more than there are.
-            left = group.get("lag")
-            left = length if left is None else left
-            lag, pending = lag + left, pending + group["pending"]
-            consumers = max(consumers, group["consumers"])
-            if left or group["pending"]:
-                oldest = max(oldest, await _age(redis, key, group))
+        if (group := found.get(name)) is None:
+            continue
+        # Redis cannot always tell how many are left (null); never more than there are.
+        left = group.get("lag")
+        left = length if left is None else left
+        lag, pending = lag + left, pending + group["pending"]
+        consumers = max(consumers, group["consumers"])
+        if left or group["pending"]:
+            oldest = max(oldest, await _age(redis, key, group))
     return Queue(name, type, lag, pending, consumers, oldest)
 
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from administering import Administration
 from browsing import chromium, look_at
 from operating import do
-from populating import populate
+from populating import ARCHIVE, administer, populate
 from serving import Server, own_redis
 from waiting import wait_for
 
@@ -28,7 +28,25 @@ def pages(uuid: str, pending: str) -> dict[str, str]:
         "groups": "/sensors/groups",
         "enrolment": "/sensors/enrolment",
         "enrolment-issue": "/sensors/enrolment/issue",
+        "watched": "/sensors/watched",
+        "queues": "/queues",
+        "queue": "/queues/maltrail",
+        "queue-binary": f"/queues/{ARCHIVE}",
+        "queue-create": "/queues/-/create?type=254&meta=weather",
+        "queue-cap": f"/queues/{ARCHIVE}/cap",
+        "queue-delete": "/queues/maltrail/delete",
+        "types": "/types",
+        "type-accept": "/types/accept",
         "blacklist": "/blacklist",
+        "users": "/users",
+        "user": "/users/alice",
+        "user-create": "/users/-/create",
+        "audit": "/audit",
+        "audit-refused": "/audit?outcome=refused",
+        "profile": "/profile",
+        "tokens": "/tokens",
+        "token-create": "/tokens/create",
+        "second-factor": "/profile/totp",
         "password": "/password",
     }
 
@@ -48,6 +66,7 @@ def main(target: Path) -> None:
             server.daemon.start()
             page.daemon.start()
             wait_for(lambda: "first password" in page.log())
+            administer(server.redis_path, uuids)
             waiting = do(server.redis_path, "sensors.list", state="pending").items[0].uuid
             shoot(page, pages(str(uuids[0]), str(waiting)), directory, target)
         finally:

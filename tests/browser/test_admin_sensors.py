@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,10 @@ from administering import PASSWORD, Administration, page_alone
 from browsing import (
     brightness,
     chromium,
+    click,
+    come_in,
     complaints,
+    fill,
     look_at,
     needs_chromium,
     overflows,
@@ -22,11 +24,9 @@ from browsing import (
 )
 from operating import do
 from populating import populate
-from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from d4server.actor import Role
 from demo.chain import PYTHON, environment
 
 pytestmark = needs_chromium
@@ -45,30 +45,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Administration]:
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     with chromium(tmp_path, "--ignore-certificate-errors") as driver:
         yield driver
-
-
-def fill(browser: webdriver.Chrome, **values: str) -> None:
-    """Types into the boxes of a form, and sends it by the last."""
-    for name, value in values.items():
-        browser.find_element(By.NAME, name).send_keys(value)
-    browser.switch_to.active_element.send_keys(Keys.ENTER)
-
-
-def click(browser: webdriver.Chrome, words: str) -> None:
-    """The link or button with these words, whose part of the page may just be fetched anew."""
-    place = f"//main//*[self::a or self::button][normalize-space()='{words}']"
-    for _ in range(3):
-        with suppress(StaleElementReferenceException):
-            browser.find_element(By.XPATH, place).click()
-            return
-
-
-def come_in(browser: webdriver.Chrome, page: Administration, path: str) -> None:
-    """As an admin who has logged in."""
-    browser.get(f"{page.url}/login")
-    for name, value in page.logged_in(Role.ADMIN).cookies.items():
-        browser.add_cookie({"name": name, "value": value, "secure": True, "path": "/"})
-    browser.get(page.url + path)
 
 
 def test_from_the_first_login_to_a_sensor(

@@ -6,13 +6,22 @@ import re
 import signal
 import socket
 import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from administering import PASSWORD, Administration, Answer, administering, page_alone
+from administering import (
+    MOST_BYTES,
+    PASSWORD,
+    Administration,
+    Answer,
+    administering,
+    must_have_headers,
+    page_alone,
+)
 from operating import do
 from populating import populate
 from serving import Server
@@ -21,14 +30,10 @@ from waiting import wait_for
 from d4common import totp
 from d4server import sessions
 from d4server.actor import Role
-from d4server.operations import all_operations
 from d4server.sensors import ALL
-from d4server.web import actions, headers, login
+from d4server.web import login
 from d4server.web.pages import ROUTES
-from demo.chain import Daemon
-
-MOST = 300 << 10
-"""Bytes of a page, with all that it loads."""
+from demo.chain import Daemon, environment
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +48,6 @@ def own_page(tmp_path: Path, redis: Daemon) -> Iterator[Administration]:
     """One of a test's own."""
     with administering(Server(tmp_path, tmp_path / "redis.sock"), tmp_path) as made:
         yield made
-
-
-def must_have_headers(answer: Answer) -> None:
-    for name, value in headers.HEADERS.items():
-        assert answer.headers[name] == value
-    policy = answer.headers["Content-Security-Policy"]
-    assert "unsafe" not in policy and "script-src 'self'" in policy and "frame-ancestors 'none'" in policy
 
 
 def title(answer: Answer) -> str:
@@ -138,7 +136,7 @@ def test_every_route_has_all_headers_whoever_asks(page: Administration) -> None:
                 assert answer.status < 500, (path, method)
                 kept = path.startswith("/static/") and answer.status == 200
                 assert ("no-store" in answer.headers["Cache-Control"]) == (not kept)
-                assert len(answer.body) < MOST
+                assert len(answer.body) < MOST_BYTES
                 assert " style=" not in answer.text and "<script>" not in answer.text
                 assert not re.search(r" on[a-z]+=", answer.text)
 
@@ -179,24 +177,6 @@ def test_get_changes_nothing(page: Administration) -> None:
         path = route.path.replace("{uuid}", uuid)
         visitor.ask(f"{path}?entry=192.0.2.1&name=x&span=30s&valid=1h&new=x&old=x&theme=dark")
     assert kept() == before
-
-
-@pytest.mark.parametrize("role", list(Role))
-def test_every_action_and_role(page: Administration, role: Role) -> None:
-    """Whoever may not do something sees neither its form nor a way to it, and cannot send it."""
-    visitor, server = page.logged_in(role), page.server
-    uuid = str(do(server.redis_path, "sensors.add", name="one").uuid)
-    shown = visitor.ask(f"/sensors/{uuid}").text
-    csrf = visitor.ask("/password").csrf()
-    for action in actions.known():
-        allowed = role in all_operations()[action.operation].roles
-        path = action.path.replace("{uuid}", uuid).replace("{id}", "0" * 16).replace("{name}", "some")
-        form = visitor.ask(path)
-        assert (form.status == 403) == (not allowed), action.path
-        if not allowed:
-            assert visitor.ask(path, "POST", {"csrf": csrf}).status == 403
-            assert path not in shown
-    assert (visitor.ask("/").status == 200) == (role in all_operations()["overview.show"].roles)
 
 
 def test_what_was_typed_stays_and_what_is_wrong_stands_beside_it(page: Administration) -> None:
@@ -262,7 +242,7 @@ def test_ten_thousand_sensors_are_pages(own_page: Administration) -> None:
     assert 'href="/sensors?page=2"' in first.text
     last = visitor.ask("/sensors?page=200&sort=-name")
     assert "sensor-0000" in last.text and 'href="/sensors?page=199&amp;sort=-name"' in last.text
-    assert len(first.body) + len(visitor.ask("/static/bootstrap.css").body) < MOST
+    assert len(first.body) + len(visitor.ask("/static/bootstrap.css").body) < MOST_BYTES
 
 
 def test_bodies_and_fields_have_limits(page: Administration) -> None:
@@ -335,6 +315,24 @@ def test_tls_alone_and_another_certificate_at_a_reload(own_page: Administration)
     own_page.daemon.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "not reloaded" in own_page.log())
     assert own_page.visitor().ask("/ping").body == b"pong"
+
+
+def test_the_socket_that_systemd_holds_is_taken(own_page: Administration) -> None:
+    own_page.daemon.stop()
+    held = socket.create_server(("127.0.0.1", own_page.port))
+    # As systemd does it (sd_listen_fds(3)): from descriptor 3 on, for the process of this number only.
+    script = f'export LISTEN_PID=$$; exec "$@" 3<&{held.fileno()}'
+    process = subprocess.Popen(
+        ["bash", "-c", script, "bash", *own_page.server.base, "web"],
+        env={**environment(), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "web"},
+        pass_fds=(held.fileno(),),
+    )
+    try:
+        assert own_page.visitor().ask("/ping").body == b"pong"  # it waited in the socket
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+        held.close()
 
 
 def certificate(page: Administration) -> str:

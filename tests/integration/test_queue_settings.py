@@ -359,6 +359,7 @@ def test_a_sample_is_the_last_records_and_takes_nothing(redis_socket: Path) -> N
             (SENSOR, "b", 1),
         ]
         assert len(found[0].text) == samples.MOST_BYTES // 2
+        assert [each.hex for each in found] == ["", "", ""]
         assert len(await samples.sample(redis, "q", 99)) == 4
         assert await held(redis) == 4
         await groups.create(redis, "some")
@@ -375,7 +376,7 @@ def test_a_sample_of_bytes_is_text_all_the_same(redis_socket: Path) -> None:
         await redis.xadd(records.stream("1", 3), {"sensor": SENSORS[3].bytes, "data": b"\xd4\xc3\n\n"})
         await redis.xadd(records.stream("1", 4), {"anything": "else"})
         [found] = await samples.sample(redis, "q", 9)
-        assert (found.text, found.size) == ("\\xd4\\xc3\n\n", 4)
+        assert (found.text, found.size, found.hex) == ("\\xd4\\xc3\n\n", 4, "d4c30a0a")
 
     run(redis_socket, test)
 

@@ -21,12 +21,13 @@ from d4server.operations.operation import (
     operation,
     page_of,
 )
+from d4server.operations.types import META, named
 from d4server.samples import Record
 from d4server.survey import Member
 
 QUEUE = kinds.matching(
     "[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "1 to 64 letters, digits, dots, dashes and underscores"
-).labelled("Name")
+).labelled("UUID or name")
 CAP_ENTRIES = kinds.integer(0, 1_000_000_000).labelled("Most entries")
 CAP_BYTES = kinds.size("0", "64G").labelled("Most memory")
 COUNT = kinds.integer(1, 100).labelled("Records")
@@ -75,23 +76,24 @@ async def _list(
 
     What is searched for may be in name, type, description or group, with any case.
     """
-    text = search.casefold()
+    text, known = search.casefold(), await queues.queues(context.redis)
+    settings = await queue_settings.settings(context.redis, known)
     found = [
-        each
-        for each in await _queues(context)
-        if text in f"{each.name}\n{each.type}\n{each.description}\n{each.group}".casefold()
-        and (type is None or each.type == type)
+        name
+        for name, of in sorted(known.items())
+        if text in f"{name}\n{of}\n{settings[name].description}\n{settings[name].group}".casefold()
+        and (type is None or of == type)
     ]
-    return page_of(found, page, size)
+    shown = page_of(found, page, size)
+    return Page(await _queues(context, shown.items), *shown[1:])
 
 
 @operation("GET", "/queues/{name}", VIEWERS)
 async def show(context: Context, *, name: Annotated[str, QUEUE]) -> Queue:
     """One analyzer queue."""
-    found = next((each for each in await _queues(context) if each.name == name), None)
-    if found is None:
-        raise _missing(name)
-    return found
+    for found in await _queues(context, [name]):
+        return found
+    raise _missing(name)
 
 
 @operation("POST", "/queues", OPERATORS)
@@ -99,15 +101,19 @@ async def create(
     context: Context,
     *,
     type: Annotated[str, TYPE],
+    meta: Annotated[str | None, META] = None,
     name: Annotated[str | None, QUEUE] = None,
     description: Annotated[str, kinds.DESCRIPTION] = "",
     group: Annotated[str | None, GROUP] = None,
 ) -> Created:
     """Make an analyzer queue for a type, under a name of its own or a UUID that is made.
 
-    It takes what the streams hold at the time, too; with a group, only what its sensors send.
+    Data of type 254 is of a meta type: that is the type, or type 254 with its name as ``meta``. A queue takes
+    what the streams hold at the time, too; with a group, only what its sensors send.
     """
     chosen = name or str(uuid4())
+    if meta is not None:
+        type = named("meta", type, meta)
     await _check_type(context, type)
     if chosen in await queues.queues(context.redis):
         raise Failed(f"there is a queue {chosen} already")
@@ -197,10 +203,10 @@ async def sample(
         raise _missing(name) from None
 
 
-async def _queues(context: Context) -> Sequence[Queue]:
-    known = [type.name for type in await types.known(context.redis, context.settings.d4.rules())]
-    found = await survey.survey(context.redis, known)
-    return [Queue(*each, *found.settings[each.name]) for each in found.queues]
+async def _queues(context: Context, names: Sequence[str]) -> list[Queue]:
+    """All about some queues; one that was deleted meanwhile is not among them."""
+    settings = await queue_settings.settings(context.redis, names)
+    return [Queue(*each, *settings[each.name]) for each in await survey.behind(context.redis, names)]
 
 
 async def _check_type(context: Context, type: str) -> None:

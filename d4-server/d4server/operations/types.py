@@ -22,6 +22,15 @@ async def _list(context: Context) -> list[Type]:
     return await types.known(context.redis, context.settings.d4.rules())
 
 
+@operation("GET", "/types/{type}", VIEWERS)
+async def show(context: Context, *, type: Annotated[str, TYPE]) -> Type:
+    """One type that is configured, or that somebody has decided on."""
+    found = next((each for each in await _list(context) if each.name == type), None)
+    if found is None:
+        raise Missing(f"there is no type {type}")
+    return found
+
+
 @operation("POST", "/types", OPERATORS)
 async def accept(
     context: Context,
@@ -31,14 +40,7 @@ async def accept(
     description: Annotated[str | None, DESCRIPTION] = None,
 ) -> None:
     """Accept a type; type 254 with the name that its meta header gives it, or that name alone."""
-    if name is not None and type != "254":
-        raise Invalid({"name": "is for type 254 alone"})
-    try:
-        chosen = type if name is None else types.parse(name)
-    except ValueError as error:
-        raise Invalid({"name": str(error)}) from None
-    if name is not None and not types.is_meta(chosen):
-        raise Invalid({"name": "must not be a number"})
+    chosen = type if name is None else named("name", type, name)
     await types.accept(context.redis, context.settings.d4.rules(), chosen)
     if description is not None:
         await types.describe(context.redis, chosen, description)
@@ -55,9 +57,7 @@ async def describe(
     context: Context, *, type: Annotated[str, TYPE], description: Annotated[str, DESCRIPTION]
 ) -> None:
     """Say what a type is for; nothing takes that away."""
-    known = [each.name for each in await types.known(context.redis, context.settings.d4.rules())]
-    if type not in known:
-        raise Missing(f"there is no type {type}")
+    await show(context, type=type)
     await types.describe(context.redis, type, description)
 
 
@@ -66,3 +66,16 @@ async def forget(context: Context, *, type: Annotated[str, TYPE]) -> None:
     """Take back what was decided on a type, and said of it: it is as the configuration has it."""
     if not await types.forget(context.redis, type):
         raise Missing(f"nothing was decided on type {type}")
+
+
+def named(parameter: str, type: str, name: str) -> str:
+    """The type that is meant by type 254 and a meta type's name. Raises Invalid for this parameter."""
+    if type != "254":
+        raise Invalid({parameter: "is for type 254 alone"})
+    try:
+        chosen = types.parse(name)
+    except ValueError as error:
+        raise Invalid({parameter: str(error)}) from None
+    if not types.is_meta(chosen):
+        raise Invalid({parameter: "must not be a number"})
+    return chosen

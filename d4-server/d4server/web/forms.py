@@ -23,6 +23,9 @@ class Field(NamedTuple):
     choices: tuple[str, ...]
     most: int | None
     """Characters."""
+    suggestions: tuple[str, ...] = ()
+    makes: bool = False
+    """Whether a button beside it makes a value."""
 
 
 def fields(

@@ -32,11 +32,13 @@ class Pages:
             "capitalised": capitalised,
             "commands": commands,
             "day": day,
+            "dump": dump,
             "labelled": labelled,
             "number": number,
             "rate": rate,
             "size": size,
             "span": span,
+            "visible": visible,
             "when": when,
         }
         self._templates.globals["themes"] = THEMES
@@ -106,6 +108,23 @@ def span(seconds: float) -> str:
 def rate(per_second: float) -> str:
     """How many in a second."""
     return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
+
+
+def dump(digits: str) -> str:
+    """Bytes, given as hexadecimal digits, in lines of 16: where in the record, digits, letters of ASCII."""
+    data, lines = bytes.fromhex(digits), list[str]()
+    for start in range(0, len(data), 16):
+        piece = data[start : start + 16]
+        letters = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in piece)
+        lines.append(f"{start:04x}  {piece.hex(' '):<47}  {letters}")
+    return "\n".join(lines)
+
+
+def visible(text: str) -> str:
+    """Text in which what cannot be seen, or would turn the rest around, stands as ``\\x1b`` does."""
+    return "".join(
+        each if each.isprintable() or each in "\t\n" else ascii(each)[1:-1] for each in text.rstrip("\n")
+    )
 
 
 def capitalised(sentence: str) -> str:

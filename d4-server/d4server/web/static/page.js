@@ -30,6 +30,18 @@ function offerCopies(root) {
   }
 }
 
+// What a button of a form has made by the server, where there is no script.
+function makeHere(root) {
+  for (const button of root.querySelectorAll("[data-make]")) {
+    button.addEventListener("click", (event) => {
+      const box = document.getElementById(button.dataset.make);
+      event.preventDefault();
+      box.value = crypto.randomUUID();
+      box.focus();
+    });
+  }
+}
+
 // Pages whose figures move have a part that says so; it is fetched anew while somebody looks at it.
 async function refresh(part) {
   if (document.hidden || part.matches(":focus-within, :active") || String(getSelection())) {
@@ -73,6 +85,7 @@ document.addEventListener("click", (event) => {
 document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 showTimes(document);
 offerCopies(document);
+makeHere(document);
 for (const part of document.querySelectorAll("[data-live]")) {
   setInterval(() => refresh(part).catch(() => {}), REFRESH);
 }

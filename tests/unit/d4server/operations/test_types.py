@@ -21,9 +21,10 @@ def test_the_way_of_the_tutorial(redis_socket: Path) -> None:
     """Type 254 with a name, and a queue for it under a UUID that is made, or under one's own."""
     do(redis_socket, "types.accept", type="254", name="of-tests", description="from here")
     assert of(redis_socket, "of-tests") == Type("of-tests", True, True, "from here")
+    assert do(redis_socket, "types.show", type="of-tests") == of(redis_socket, "of-tests")
     assert UUID(do(redis_socket, "queues.create", type="of-tests").name).version == 4
     own = "6f1c2c7b-1d1f-4f3c-9d0a-2b8e5d7a4c11"
-    assert do(redis_socket, "queues.create", type="of-tests", name=own) == (own, "of-tests")
+    assert do(redis_socket, "queues.create", type="254", meta="of-tests", name=own) == (own, "of-tests")
 
 
 def test_a_type_is_accepted_refused_described_and_as_configured(redis_socket: Path) -> None:
@@ -38,8 +39,9 @@ def test_a_type_is_accepted_refused_described_and_as_configured(redis_socket: Pa
     assert of(redis_socket, "77") is None
     with pytest.raises(Missing, match="nothing was decided on type 77"):
         do(redis_socket, "types.forget", type="77")
-    with pytest.raises(Missing, match="there is no type 77"):
-        do(redis_socket, "types.describe", type="77", description="x")
+    for verb, values in (("show", {}), ("describe", {"description": "x"})):
+        with pytest.raises(Missing, match="there is no type 77"):
+            do(redis_socket, f"types.{verb}", type="77", **values)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +62,16 @@ def test_what_is_no_type_is_said_beside_its_field(
 
 
 @pytest.mark.parametrize(
-    ("type", "said"), [("254", "must be a meta type's name"), ("77", "is not known here")]
+    ("values", "said"),
+    [
+        ({"type": "254"}, "type must be a meta type's name"),
+        ({"type": "77"}, "type is not known here"),
+        ({"type": "3", "meta": "maltrail"}, "meta is for type 254 alone"),
+        ({"type": "254", "meta": "3"}, "meta must not be a number"),
+    ],
 )
-def test_a_queue_is_for_a_type_of_which_something_can_come(redis_socket: Path, type: str, said: str) -> None:
-    with pytest.raises(Invalid, match=f"type {said}"):
-        do(redis_socket, "queues.create", type=type)
+def test_a_queue_is_for_a_type_of_which_something_can_come(
+    redis_socket: Path, values: dict[str, str], said: str
+) -> None:
+    with pytest.raises(Invalid, match=said):
+        do(redis_socket, "queues.create", **values)

@@ -45,6 +45,19 @@ def test_times_are_utc_with_what_a_script_needs_to_make_them_local() -> None:
     assert "never" in rendering.ago(None)
 
 
+def test_bytes_are_lines_of_digits_and_letters() -> None:
+    assert rendering.dump(bytes(range(0x3A, 0x4B)).hex()).splitlines() == [
+        "0000  3a 3b 3c 3d 3e 3f 40 41 42 43 44 45 46 47 48 49  :;<=>?@ABCDEFGHI",
+        "0010  4a                                               J",
+    ]
+    assert rendering.dump("00ff").endswith("  ..")
+
+
+def test_what_cannot_be_seen_in_a_text_is_written_out() -> None:
+    assert rendering.visible("a\tb\nc\x1b[31m\u202e\x85é\n") == "a\tb\nc\\x1b[31m\\u202e\\x85é"
+    assert rendering.visible("<b>'\"\\") == "<b>'\"\\"
+
+
 def test_commands_stand_between_backticks_and_nothing_else_is_markup() -> None:
     assert rendering.commands("run `a <b>` & wait") == "run <code>a &lt;b&gt;</code> &amp; wait"
 
