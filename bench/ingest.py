@@ -17,13 +17,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle, islice
 from pathlib import Path
 from uuid import UUID, uuid4
 
 from redis import Redis
 
+from bench import events
 from bench.figure import show
 from d4common import tls
+from d4common.compression import decompress
 from d4common.packet import META_HEADER, Decoder, encode
 from d4common.records import partition, stream
 from d4common.session import ALPN_ACK, SESSION
@@ -33,6 +36,9 @@ KEY = b"a key of the benchmark"
 PACKETS = 25_000
 SNAPLEN = 4096
 TYPE = 3
+LAST = b"the last line\n"
+DIFFERENT = 500
+"""Payloads that are not alike; they are sent again and again."""
 
 
 def main() -> None:
@@ -54,7 +60,7 @@ def plain(chain: Chain, sensor: UUID) -> float:
     load = b"".join(packets(sensor))
     began = time.perf_counter()
     with sending(chain, load):
-        while added(redis, key) < PACKETS:
+        while not arrived(redis, key):
             time.sleep(0.005)
         return time.perf_counter() - began
 
@@ -71,12 +77,20 @@ def acknowledged(chain: Chain, sensor: UUID) -> float:
 
 
 def packets(sensor: UUID) -> list[bytes]:
-    """Packets as a sensor of events sends them: lines of 150 bytes, the last one filled up."""
-    line = b"x" * 149 + b"\n"
-    payload = line * (SNAPLEN // len(line))
-    payload = b"y" * (SNAPLEN - len(payload) - 1) + b"\n" + payload
+    """Packets as a sensor sends them that has many events: whole lines, as many as fit."""
     now = int(time.time())
-    return [encode(KEY, sensor.bytes, TYPE, payload, now)] * PACKETS
+    payloads = islice(cycle(list(full(events.lines(DIFFERENT * 30)))[:DIFFERENT]), PACKETS - 1)
+    return [encode(KEY, sensor.bytes, TYPE, payload, now) for payload in (*payloads, LAST)]
+
+
+def full(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """Lines together, up to SNAPLEN bytes."""
+    payload = b""
+    for line in lines:
+        if len(payload) + len(line) > SNAPLEN:
+            yield payload
+            payload = b""
+        payload += line
 
 
 @contextmanager
@@ -119,9 +133,10 @@ def wait_for_last(connection: ssl.SSLSocket) -> None:
             stored = json.loads(packet.payload)["seq"]
 
 
-def added(redis: Redis, key: str) -> int:
-    """Entries ever added to a stream."""
-    return int(redis.xinfo_stream(key)["entries-added"]) if redis.exists(key) else 0
+def arrived(redis: Redis, key: str) -> bool:
+    """Whether the stream has the last packet."""
+    last = redis.xrevrange(key, count=1)
+    return bool(last) and decompress(last[0][1]).endswith(LAST)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 READ_SIZE = 1 << 18
 """Bytes of one read, and with that what a connection holds beyond one packet."""
 
+MOST_TOGETHER = 1 << 14
+"""Bytes of payloads of several packets that make one entry: those of lines that come at once, of one second.
+
+What is done for an entry is then done once for many small packets, and they can be compressed together.
+"""
+
 SILENCE = 30.0
 """Seconds in which a connection must have sent its first authentic packet, as in the reference server."""
 
@@ -70,6 +76,9 @@ class Connection:
         self._began = asyncio.get_running_loop().time()
         self._reading_since: float | None = None
         self._lines = Lines()
+        self._together: list[Data] = []
+        self._together_size = 0
+        """Packets that make one entry, and bytes of their payloads."""
         self._last: tuple[str, int] | None = None
         """Type and time of the last packet of data."""
 
@@ -83,6 +92,7 @@ class Connection:
         while data := await self._read():
             self.receiver.receive_data(data)
             await self._take_events()
+            self._hand_over()
             self._hold()
             await self._slow_down(len(data))
             await self._ingest.store.room()
@@ -146,6 +156,7 @@ class Connection:
 
     def _finish(self) -> None:
         """Hands over the last line although nothing ended it; in a session the sensor sends it again."""
+        self._hand_over()
         self._release()
         if self.session is not None:
             self.session.finish()
@@ -227,13 +238,35 @@ class Connection:
         self._last = data.type, data.timestamp
         if self.session is None and self._replayed():
             return
-        self._ingest.statistics.data(self.receiver.sensor, self.address, data.type, data.payload)
-        if self.session is not None:
-            self.session.take(data)
+        if not self._goes_together(data):
+            self._hand_over()
+        self._together.append(data)
+        self._together_size += len(data.payload)
+
+    def _goes_together(self, data: Data) -> bool:
+        """Whether a packet can be in one entry with those before it; of chunks, each has its own."""
+        before = self._together[-1] if self._together else None
+        return (
+            before is not None
+            and (data.type, data.timestamp) == (before.type, before.timestamp)
+            and data.type not in CHUNKS
+            and self._together_size + len(data.payload) <= MOST_TOGETHER
+        )
+
+    def _hand_over(self) -> None:
+        """Gives the store what has come together."""
+        together, self._together, self._together_size = self._together, [], 0
+        if not together:
             return
-        self._check_clock(data.timestamp)
-        whole = data.payload if data.type in CHUNKS else self._lines.receive(data.payload)
-        self._put(data.type, data.timestamp, whole)
+        assert self.receiver.sensor is not None
+        first, payloads = together[0], [data.payload for data in together]
+        self._ingest.statistics.data(self.receiver.sensor, self.address, first.type, payloads)
+        if self.session is not None:
+            self.session.take(first, payloads)
+            return
+        self._check_clock(first.timestamp)
+        data = b"".join(payloads)
+        self._put(first.type, first.timestamp, data if first.type in CHUNKS else self._lines.receive(data))
 
     def _replayed(self) -> bool:
         """Whether the packet that came is to be dropped, because it has come before."""

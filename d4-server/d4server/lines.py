@@ -6,6 +6,7 @@ wait, since a packet is stored as a whole under its number.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 
 from d4common import packet
@@ -17,13 +18,14 @@ MAX_LINE = 100_000
 """Bytes of an unfinished line that are kept; one that is longer is given out in pieces, as upstream does."""
 
 
-def count(type: str, payload: bytes) -> int:
-    """The records in a packet: line feeds, where its type is lines; otherwise it is one itself.
+def count(type: str, payloads: Sequence[bytes]) -> int:
+    """The records in packets: line feeds, where their type is lines; otherwise each is one itself.
 
     (For 4 KiB, bytes.count() takes three times as long as this.)
     """
     if type in CHUNKS:
-        return 1
+        return len(payloads)
+    payload = b"".join(payloads)
     lines = BytesIO(payload).readlines()
     return len(lines) - 1 if lines and not payload.endswith(b"\n") else len(lines)
 
@@ -40,6 +42,8 @@ class Lines:
 
     def receive(self, payload: bytes) -> bytes:
         """The lines that are complete with this payload, each with its line feed; b"" if none is."""
+        if not self._unfinished and payload.endswith(b"\n"):
+            return payload  # as good clients cut it
         complete, feed, rest = payload.rpartition(b"\n")
         if feed:
             whole = bytes(self._unfinished) + complete + feed
@@ -76,6 +80,11 @@ class Packets:
     def __len__(self) -> int:
         """Bytes that wait."""
         return self._size
+
+    @property
+    def waiting(self) -> int:
+        """Packets that wait."""
+        return len(self._waiting)
 
     def receive(self, payload: bytes) -> list[bytes]:
         """The payloads to be stored together, this one the last of them; [] if it must wait."""

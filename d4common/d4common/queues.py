@@ -11,6 +11,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from d4common.compression import decompress
 from d4common.records import Entry, streams
 from d4common.redis_cluster import Cluster
 from d4common.service import cancel
@@ -249,7 +250,7 @@ def _entry(key: bytes, fields: dict[bytes, bytes]) -> Entry:
     """The entry in a stream's fields; nothing, for what no server of this project has put there."""
     type = key.partition(b"}:")[2].decode()
     try:
-        return Entry(UUID(bytes=fields[b"sensor"]), type, int(fields[b"time"]), fields[b"data"])
+        return Entry(UUID(bytes=fields[b"sensor"]), type, int(fields[b"time"]), decompress(fields))
     except (KeyError, ValueError):
         log.warning("%s holds an entry that no server put there; it is passed over", key.decode())
         return Entry(UUID(int=0), type, 0, b"")

@@ -13,6 +13,7 @@ from clustering import Node, RedisCluster
 from redis.exceptions import RedisError
 
 from d4common import queues, records, redis_client
+from d4common.compression import decompress
 from d4common.queues import Consumer, Delivery, QueueMissing
 from d4common.records import Batch, Entry, Numbered, Spool
 from d4common.redis_cluster import Cluster
@@ -64,7 +65,7 @@ def calls(cluster: RedisCluster, command: str) -> int:
 
 async def stored(redis: Cluster, sensor: UUID) -> list[bytes]:
     key = records.stream("maltrail", records.partition(sensor))
-    return [fields[b"data"] for _, fields in await redis.xrange(key)]
+    return [decompress(fields) for _, fields in await redis.xrange(key)]
 
 
 async def consumer_of(redis: Cluster, name: str = "c") -> Consumer:

@@ -24,6 +24,7 @@ from serving import KEY, closed, packet
 from waiting import wait_for
 
 from d4common import records, redis_client, tls
+from d4common.compression import decompress
 from d4common.sender import Identity
 from d4common.service import cancel
 from d4common.session import Rules
@@ -129,7 +130,7 @@ class Site:
     def lines(self, sensor: UUID) -> list[bytes]:
         """What is stored of a sensor."""
         found = self.redis.xrange(records.stream("3", records.partition(sensor)))
-        return b"".join(fields[b"data"] for _, fields in found).splitlines()
+        return b"".join(decompress(fields) for _, fields in found).splitlines()
 
 
 @pytest.fixture

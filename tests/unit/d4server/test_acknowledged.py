@@ -66,7 +66,7 @@ class Server:
 
     def take(self, payload: bytes, type: str = "3") -> None:
         """A packet with the next number."""
-        self.session.take(Data(type, 7, payload, self._next))
+        self.session.take(Data(type, 7, payload, self._next), [payload])
         self._next += 1
 
     def _send(self, answer: bytes) -> None:
