@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from d4common.records import Numbered, Spool
 from d4common.session import Data, Receiver, Session
-from d4server.lines import CHUNKS, Packets
+from d4server.lines import Packets
 from d4server.store import Store
 
 HEARTBEAT = 10.0
@@ -43,11 +43,11 @@ class Acknowledged:
         """Bytes that wait for the end of a line."""
         return len(self._packets)
 
-    def take(self, data: Data) -> None:
-        """Hands a packet over, or keeps it until the end of its last line has come."""
+    def take(self, data: Data, chunk: bool) -> None:
+        """Hands a packet over; one of lines is kept until the end of its last line has come."""
         assert data.number is not None
         self._received = data.number
-        payloads = [data.payload] if data.type in CHUNKS else self._packets.receive(data.payload)
+        payloads = [data.payload] if chunk else self._packets.receive(data.payload)
         if payloads:
             first = data.number - len(payloads) + 1
             self._store.put(Numbered(self._spool, data.type, data.timestamp, first, payloads))

@@ -96,15 +96,15 @@ class Statistics:
         """By day and name in Redis: what is to be added to everybody's days, and is in no tally any more."""
         self._writing = asyncio.Lock()
 
-    def data(self, sensor: UUID, address: str, type: str, payload: bytes) -> None:
-        """A packet of data came, authentic, from a sensor at an address."""
+    def data(self, sensor: UUID, address: str, type: str, payload: bytes, chunk: bool = False) -> None:
+        """A packet of data came, authentic, from a sensor at an address: lines, or a chunk of bytes."""
         volumes = self._heard(sensor, address).volumes
         volume = volumes.get(type)
         if volume is None:
             volume = volumes[type] = Volume()
         volume.packets += 1
         volume.bytes += len(payload)
-        volume.records += lines.count(type, payload)
+        volume.records += 1 if chunk else lines.count(payload)
 
     def volumes(self) -> dict[str, Volume]:
         """All that came since the start, by type."""
