@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +23,12 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     commands.add_parser("run", help="run the daemon").set_defaults(run=run)
+
+    worker = commands.add_parser("worker")  # nobody types this: the daemon starts its workers by it
+    worker.add_argument("number", type=int)
+    worker.add_argument("metrics", type=Path)
+    worker.add_argument("sockets", type=int, nargs="+")
+    worker.set_defaults(run=run_worker)
 
     sensor_commands.add(commands, files)
     blacklist_commands.add(commands, files)
@@ -48,12 +56,28 @@ def files(arguments: argparse.Namespace) -> list[Path]:
 
 def run(arguments: argparse.Namespace) -> None:
     """d4-server run"""
-    from d4common import tls
     from d4server import daemon
+
+    chosen = ["--config", str(arguments.config)] if arguments.config else []
+    own = [sys.executable, "-P", "-m", "d4server", *chosen]
+    _serve(arguments, partial(daemon.run, command=own))
+
+
+def run_worker(arguments: argparse.Namespace) -> None:
+    """d4-server worker"""
+    from d4server import daemon
+
+    number, place, sockets = arguments.number, arguments.metrics, arguments.sockets
+    _serve(arguments, partial(daemon.run_worker, number=number, place=place, sockets=sockets))
+
+
+def _serve(arguments: argparse.Namespace, main: Callable[..., Awaitable[None]]) -> None:
+    """Runs the daemon, or one of its workers."""
+    from d4common import tls
 
     settings = command.load_or_end(ServerConfig, files(arguments))
     try:
-        service.run(partial(daemon.run, partial(files, arguments), settings))
+        service.run(partial(main, partial(files, arguments), settings))
     except tls.TLSError as error:
         service.end(f"{error}; `d4-server certificate` makes one")
 

@@ -16,7 +16,7 @@ from d4common.session import Data, Hello, Reason, Receiver, Refused, Session
 from d4server import client_certificates, sensors
 from d4server.acknowledged import Acknowledged
 from d4server.gate import Place
-from d4server.lines import CHUNKS, Lines
+from d4server.lines import Lines
 from d4server.rates import Rate
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Connection:
         acknowledged: bool,
     ) -> None:
         self.receiver = Receiver(ingest.rules, acknowledged)
+        self._chunks = ingest.rules.chunks
         self.session: Acknowledged | None = None
         """The acknowledged session, if it is one and has begun."""
         self.known = False
@@ -71,6 +72,8 @@ class Connection:
         self._place = place
         self._proved = False
         self._rate: Rate | None = None
+        """The sensor's, once it has proved itself."""
+        self._address_rate = ingest.address_rates.setdefault(place.origin, Rate())
         self._held = 0
         self._acknowledged = acknowledged
         self._began = asyncio.get_running_loop().time()
@@ -91,10 +94,12 @@ class Connection:
         """Reads until the sensor closes. Raises Refused, and OSError when the connection breaks."""
         while data := await self._read():
             self.receiver.receive_data(data)
+            size = len(data)
+            del data  # or an idle connection would hold it until it reads again
             await self._take_events()
             self._hand_over()
             self._hold()
-            await self._slow_down(len(data))
+            await self._slow_down(size)
             await self._ingest.store.room()
 
     def keep_alive(self) -> None:
@@ -165,15 +170,16 @@ class Connection:
 
     async def _read(self) -> bytes:
         """The next bytes; only a sensor that has proved itself may be silent for longer than SILENCE."""
-        loop = asyncio.get_running_loop()
+        loop, limits = asyncio.get_running_loop(), self._ingest.limits
+        size = min(READ_SIZE, limits.sensor_rate or READ_SIZE, limits.address_bytes or READ_SIZE)
         if self.receiver.authentic:
             self._reading_since = loop.time()
-            data = await self._reader.read(min(READ_SIZE, self._ingest.limits.sensor_rate or READ_SIZE))
+            data = await self._reader.read(size)
             self._reading_since = None
             return data
         try:
             # Not asyncio.timeout(): it takes the cancellations that redis-py leaves behind for somebody's.
-            return await asyncio.wait_for(self._reader.read(READ_SIZE), self._began + SILENCE - loop.time())
+            return await asyncio.wait_for(self._reader.read(size), self._began + SILENCE - loop.time())
         except TimeoutError:
             raise Refused(Reason.SILENT, f"no authentic packet in {SILENCE:.0f} s") from None
 
@@ -249,7 +255,7 @@ class Connection:
         return (
             before is not None
             and (data.type, data.timestamp) == (before.type, before.timestamp)
-            and data.type not in CHUNKS
+            and data.type not in self._chunks
             and self._together_size + len(data.payload) <= MOST_TOGETHER
         )
 
@@ -260,13 +266,14 @@ class Connection:
             return
         assert self.receiver.sensor is not None
         first, payloads = together[0], [data.payload for data in together]
-        self._ingest.statistics.data(self.receiver.sensor, self.address, first.type, payloads)
+        chunk = first.type in self._chunks
+        self._ingest.statistics.data(self.receiver.sensor, self.address, first.type, payloads, chunk)
         if self.session is not None:
-            self.session.take(first, payloads)
+            self.session.take(first, payloads, chunk)
             return
         self._check_clock(first.timestamp)
         data = b"".join(payloads)
-        self._put(first.type, first.timestamp, data if first.type in CHUNKS else self._lines.receive(data))
+        self._put(first.type, first.timestamp, data if chunk else self._lines.receive(data))
 
     def _replayed(self) -> bool:
         """Whether the packet that came is to be dropped, because it has come before."""
@@ -299,9 +306,12 @@ class Connection:
         self._held = 0
 
     async def _slow_down(self, size: int) -> None:
-        """Waits for as long as the sensor is too fast; the rest waits in the kernels, and with the sensor."""
-        if self._rate is not None and self._ingest.limits.sensor_rate:
-            await asyncio.sleep(self._rate.take(size, self._ingest.limits.sensor_rate))
+        """Waits while the sensor, or its address, is too fast; the rest waits in the kernels, and with it."""
+        wait = self._address_rate.take(size, self._ingest.limits.address_bytes)
+        if self._rate is not None:
+            wait = max(wait, self._rate.take(size, self._ingest.limits.sensor_rate))
+        if wait:
+            await asyncio.sleep(wait)
 
     def _put(self, type: str, timestamp: int, whole: bytes) -> None:
         sensor = self.receiver.sensor

@@ -15,7 +15,7 @@ from uuid import UUID
 from d4common import command, config, service
 from d4common.redis_url import RedisSection
 from d4common.sender import Identity
-from d4server.config import ServerConfig
+from d4server.config import ServerConfig, ServerRedis
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -35,7 +35,7 @@ LONGEST_VALID = 366 * 86400
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser], files: Files) -> None:
     """Adds the commands to a command line. ``files`` names the configuration, from the arguments."""
 
-    def where(arguments: argparse.Namespace) -> RedisSection:
+    def where(arguments: argparse.Namespace) -> ServerRedis:
         return command.load_or_end(ServerConfig, files(arguments)).redis
 
     parser = commands.add_parser("sensors", help="show sensors, let them in, lock them out")
@@ -79,11 +79,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser], files: Fi
         acting.set_defaults(run=lambda arguments, act=act: act(where(arguments), arguments.uuid))
 
 
-def _list(where: RedisSection, as_json: bool) -> None:
+def _list(where: ServerRedis, as_json: bool) -> None:
     """d4-server sensors list"""
     found = with_redis(where, _known)
     if not as_json:
-        print(f"{'UUID':36}  {'STATE':8}  {'ADDED':16}  {'SEEN':16}  {'TODAY':>9}  {'CODE':9}  NAME")
+        head = f"{'UUID':36}  {'STATE':8}  {'SOURCE':13}  {'ADDED':16}  {'SEEN':16}"
+        print(f"{head}  {'TODAY':>9}  {'CODE':9}  NAME")
     for sensor, seen, packets in found:
         print(_object(sensor, seen, packets) if as_json else _row(sensor, seen, packets))
 
@@ -101,7 +102,8 @@ async def _known(redis: Redis) -> list[tuple[Sensor, int, int]]:
 def _row(sensor: Sensor, seen: int, packets: int) -> str:
     heard = _time(seen) if seen else "-"
     activity = f"{_time(sensor.added)}  {heard:16}  {packets:9}"
-    return f"{sensor.uuid}  {sensor.state:8}  {activity}  {sensor.code or '-':9}  {sensor.name}".rstrip()
+    admission = f"{sensor.state:8}  {sensor.source or '-':13}"
+    return f"{sensor.uuid}  {admission}  {activity}  {sensor.code or '-':9}  {sensor.name}".rstrip()
 
 
 def _time(when: int) -> str:
@@ -113,7 +115,7 @@ def _object(sensor: Sensor, seen: int, packets: int) -> str:
     return json.dumps({**sensor._asdict(), **more})
 
 
-def _add(where: RedisSection, arguments: argparse.Namespace) -> None:
+def _add(where: ServerRedis, arguments: argparse.Namespace) -> None:
     """d4-server sensors add: prints a key that it made, and only that."""
     from d4server import sensors
 
@@ -126,49 +128,49 @@ def _add(where: RedisSection, arguments: argparse.Namespace) -> None:
         identity = Identity(arguments.uuid, _given_key(arguments.key_file) or sensors.new_key())
     else:
         service.end("name the sensor's UUID, or a file with it: --from FILE")
-    with_redis(where, lambda redis: sensors.add(redis, identity))
+    _written(where, lambda redis: sensors.add(redis, identity))
     if not arguments.identity and not arguments.key_file:
         print(identity.key.decode())
 
 
-def _token(where: RedisSection, arguments: argparse.Namespace) -> None:
+def _token(where: ServerRedis, arguments: argparse.Namespace) -> None:
     """d4-server sensors token: prints the token, and only that."""
     from d4server import admission
 
-    print(with_redis(where, lambda redis: admission.new_token(redis, arguments.name or "", arguments.valid)))
+    print(_written(where, lambda redis: admission.new_token(redis, arguments.name or "", arguments.valid)))
 
 
-def _approve(where: RedisSection, sensor: UUID) -> None:
+def _approve(where: ServerRedis, sensor: UUID) -> None:
     """d4-server sensors approve"""
     from d4server import admission
 
-    with_redis(where, lambda redis: admission.approve(redis, sensor))
+    _written(where, lambda redis: admission.approve(redis, sensor))
 
 
-def _revoke(where: RedisSection, sensor: UUID) -> None:
+def _revoke(where: ServerRedis, sensor: UUID) -> None:
     """d4-server sensors revoke"""
     from d4server import sensors
 
-    if not with_redis(where, lambda redis: sensors.revoke(redis, sensor)):
+    if not _written(where, lambda redis: sensors.revoke(redis, sensor)):
         _end_unknown(sensor)
 
 
-def _remove(where: RedisSection, sensor: UUID) -> None:
+def _remove(where: ServerRedis, sensor: UUID) -> None:
     """d4-server sensors remove"""
     from d4server import sensors
 
-    if not with_redis(where, lambda redis: sensors.remove(redis, sensor)):
+    if not _written(where, lambda redis: sensors.remove(redis, sensor)):
         _end_unknown(sensor)
 
 
-def _rotate(where: RedisSection, sensor: UUID) -> None:
+def _rotate(where: ServerRedis, sensor: UUID) -> None:
     """d4-server sensors rotate: prints the key, and only that."""
     from d4server import sensors
 
-    print(with_redis(where, lambda redis: sensors.rotate(redis, sensor)).decode())
+    print(_written(where, lambda redis: sensors.rotate(redis, sensor)).decode())
 
 
-def _kick(where: RedisSection, sensor: UUID, seconds: float) -> None:
+def _kick(where: ServerRedis, sensor: UUID, seconds: float) -> None:
     """d4-server sensors kick"""
     from d4server import blacklist
 
@@ -203,6 +205,18 @@ def _valid(text: str) -> float:
     if not 1 <= span <= LONGEST_VALID:
         raise ValueError(f"must be a time span from 1s to {LONGEST_VALID // 86400}d")
     return span
+
+
+def _written(where: ServerRedis, work: Callable[[Redis], Awaitable[T]]) -> T:
+    """The result of ``work``, which writes, once as many replicas have that as is configured."""
+    from d4server import sensors
+
+    async def written(redis: Redis) -> T:
+        result = await work(redis)
+        await sensors.replicated(redis, where.replicas)
+        return result
+
+    return with_redis(where, written)
 
 
 def with_redis(where: RedisSection, work: Callable[[Redis], Awaitable[T]]) -> T:

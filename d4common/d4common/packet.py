@@ -36,6 +36,9 @@ EXTENDED = 254
 CHUNKS = frozenset({1, 4, 5, 7})
 """Types that are a stream of bytes: pcap, dnscap, pcapng, YAF. The others' records are lines."""
 
+CHUNK_NAMES = frozenset(map(str, CHUNKS))
+"""The same, as Redis streams are named by them."""
+
 _LAYOUT = struct.Struct("<BB16sQ32sI")
 _SIZE = struct.Struct("<I")
 _NO_HMAC = bytes(32)

@@ -39,8 +39,14 @@ class Delivery(NamedTuple):
     id: bytes
     entry: Entry
 
-    def records(self) -> list[bytes]:
-        """The records of an entry of lines, without their line feeds and without empty ones."""
+    def records(self, chunks: bool = False) -> list[bytes]:
+        """The lines of an entry, without their line feeds and without empty ones.
+
+        Of a type that is chunks the entry's bytes are what there is; they follow on those of the last entry
+        of this sensor.
+        """
+        if chunks:
+            return [self.entry.data]
         return [line for line in self.entry.data.split(b"\n") if line]
 
 

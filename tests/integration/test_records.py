@@ -64,6 +64,11 @@ def test_records_are_the_lines_of_an_entry(data: bytes, lines: list[bytes]) -> N
     assert Delivery(b"d4:{7}:3", b"1-1", Entry(SENSOR, "3", 0, data)).records() == lines
 
 
+def test_chunks_are_the_bytes_of_an_entry() -> None:
+    entry = Entry(SENSOR, "1", 0, b"\n\na\n\0b")
+    assert Delivery(b"d4:{7}:1", b"1-1", entry).records(chunks=True) == [entry.data]
+
+
 def test_all_entries_are_appended_or_none(redis_socket: Path) -> None:
     async def test(redis: Redis) -> None:
         await records.append(redis, [])

@@ -17,6 +17,8 @@ from waiting import wait_for
 from d4common import records, redis_client
 from d4common.compression import decompress
 from d4common.records import Batch, Entry, NotReplicated, Numbered, Spool
+from d4common.sender import Identity
+from d4server import sensors
 
 SENSOR = UUID("ff7ba400-e76c-4053-982d-feec42bdef07")
 STREAM = "d4:{7}:maltrail"
@@ -78,3 +80,24 @@ def test_a_replica_that_has_it_makes_no_difference_to_who_asks_for_none(nodes: l
     asyncio.run(connected())
     assert nodes[0].client.info("commandstats").get("cmdstat_wait", {}).get("calls", 0) <= 2
     assert nodes[0].client.info("commandstats")["cmdstat_exec"]["calls"] == 1, "one transaction"
+
+
+def test_a_sensor_s_key_is_written_when_the_replica_has_it(nodes: list[Node]) -> None:
+    master, replica = nodes
+    process = replica.daemon.process
+    assert process is not None
+
+    async def connected() -> None:
+        redis = redis_client.connect(f"redis://127.0.0.1:{master.port}")
+        process.send_signal(signal.SIGSTOP)
+        try:
+            await sensors.add(redis, Identity(SENSOR, b"a key of the tests"))
+            with pytest.raises(NotReplicated, match="fewer than 1 replicas"):
+                await sensors.replicated(redis, 1)
+        finally:
+            process.send_signal(signal.SIGCONT)
+        await sensors.replicated(redis, 1)
+        await redis_client.close(redis)
+
+    asyncio.run(connected())
+    assert replica.client.hget(sensors.record_of(SENSOR), "key") == b"a key of the tests"

@@ -28,7 +28,10 @@ from d4common.compression import decompress
 from d4common.sender import Identity
 from d4common.service import cancel
 from d4common.session import Rules
-from d4server import acknowledged, daemon, ingest, sensors, store
+from d4server import acknowledged, figures, ingest, sensors, store
+from d4server.config import D4
+from d4server.enrolment import Enrolment
+from d4server.figures import Figures
 from d4server.ingest import Ingest
 from d4server.store import Store
 from demo.chain import Daemon
@@ -352,7 +355,8 @@ def test_what_came_twice_or_never_is_in_the_status(site: Site) -> None:
         client.announce(11)
         client.send(b"11\n", b"12\n", b"13\n")
         client.acknowledged(13)
-        assert daemon._status(site.ingest, site.store) == (
+        counted = Figures(site.ingest, site.store, Enrolment(site.store._redis, D4()))
+        assert figures.summary(counted.collect()) == (
             "1 connections, 5 packets accepted, 3 stored, 2 sent again and left out, 1 gaps, "
             "0 connections refused"
         )

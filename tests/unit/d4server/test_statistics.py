@@ -41,8 +41,7 @@ def date(time_: float | None = None) -> str:
 
 @given(st.lists(st.sampled_from([b"x", b"\n", b"\r", b"\r\n"])).map(b"".join))
 def test_records_are_counted_by_their_line_feeds(payload: bytes) -> None:
-    assert lines.count("3", [payload]) == payload.count(b"\n")
-    assert lines.count("1", [payload]) == 1
+    assert lines.count(payload) == payload.count(b"\n")
 
 
 def test_what_came_is_added_up_by_sensor_type_and_day(redis_socket: Path) -> None:
@@ -50,7 +49,7 @@ def test_what_came_is_added_up_by_sensor_type_and_day(redis_socket: Path) -> Non
         before = int(time.time())
         for _ in range(2):
             counted.data(ONE, HERE, "maltrail", [b"a\nb\n"])
-            counted.data(ONE, "192.0.2.2", "1", [b"\xa1\xb2\n\n\n"])
+            counted.data(ONE, "192.0.2.2", "1", [b"\xa1\xb2\n\n\n"], chunk=True)
             counted.data(TWO, HERE, "maltrail", [b"half a line"])
             counted.refused("hmac", HERE, TWO)
             await counted.write(redis, 90)
