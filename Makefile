@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 PYTHON := /usr/bin/python3
 SOURCES := d4common:d4-sensor:d4-server:d4-exporter:maltrail-collector
-BENCHES := sensor dns trails spool delivery ingest idle exporter collector admin
+BENCHES := sensor dns trails spool delivery ingest fleet idle exporter collector admin
 
 export PYTHONPATH := $(SOURCES):.
 export PYTHONDONTWRITEBYTECODE := 1
@@ -46,7 +46,7 @@ screenshots: ## pictures of the page for administrators, into docs/images
 
 bench: $(BENCHES:%=bench-%) ## every benchmark; one line of JSON per figure
 
-# bench-NAME: ## one of them: sensor (takes PCAP= and TRAILS=), dns, trails, spool, delivery, ingest, idle, exporter, collector, admin
+# bench-NAME: ## one of them: sensor (takes PCAP= and TRAILS=), dns, trails, spool, delivery, ingest, fleet, idle, exporter, collector, admin
 $(BENCHES:%=bench-%): bench-%:
 	@packaging/dependencies run test >&2
 	@$(PYTHON) -m bench.$* $(if $(filter sensor,$*),$(if $(PCAP),--pcap "$(PCAP)") $(if $(TRAILS),--trails "$(TRAILS)"))

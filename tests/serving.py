@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 from redis import Redis
 
 from d4common import event, redis_client
+from d4common.compression import decompress
 from d4common.event import Event
 from d4common.packet import encode
 from d4common.records import partition, stream
@@ -111,11 +112,15 @@ class Server:
     def entries(self, uuid: UUID, type: str = "maltrail") -> list[bytes]:
         """What is stored of a sensor."""
         found = self.redis.xrange(stream(type, partition(uuid)))
-        return [fields[b"data"] for _, fields in found if fields[b"sensor"] == uuid.bytes]
+        return [decompress(fields) for _, fields in found if fields[b"sensor"] == uuid.bytes]
+
+    def data(self, uuid: UUID, type: str = "maltrail") -> bytes:
+        """The same as one piece: how much makes an entry depends on what has come at once."""
+        return b"".join(self.entries(uuid, type))
 
     def lines(self, uuid: UUID, type: str = "maltrail") -> list[bytes]:
         """The lines that are stored of a sensor."""
-        return b"".join(self.entries(uuid, type)).splitlines()
+        return self.data(uuid, type).splitlines()
 
     def log(self) -> str:
         """What the server said."""
@@ -184,3 +189,12 @@ def closed(connection: socket.socket) -> bool:
         return connection.recv(1) == b""
     except (ConnectionError, ssl.SSLError):
         return True
+
+
+def at_end(connection: socket.socket) -> bool:
+    """Whether the server has closed by now."""
+    connection.settimeout(0.05)
+    try:
+        return closed(connection)
+    except TimeoutError:
+        return False

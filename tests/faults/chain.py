@@ -18,6 +18,7 @@ from serving import Server, end, own_redis
 from waiting import wait_for
 
 from d4common import event, tls
+from d4common.compression import decompress
 from d4common.event import Event
 from d4common.records import partition, stream, streams
 from d4common.session import ALPN_ACK
@@ -171,7 +172,7 @@ class Chain:
         key = stream("maltrail", partition(self.uuid))
         with suppress(RedisError):
             for id, fields in self.server.redis.xrange(key, self._last):
-                self._arrived += fields[b"data"].count(b"\n")
+                self._arrived += decompress(fields).count(b"\n")
                 self._last = f"({id.decode()}"
 
     def _write(self, count: int) -> None:
@@ -180,7 +181,7 @@ class Chain:
         self._written += self._file.write(LINES[self._written : size])
 
     def _count(self) -> Row:
-        numbers = [number_in(line) for entry in self.entries() for line in entry[b"data"].splitlines()]
+        numbers = [number_in(line) for entry in self.entries() for line in decompress(entry).splitlines()]
         distinct = set(numbers)
         return Row(
             sent=EVENTS,
