@@ -14,9 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from faults.chain import EVENTS, Chain, Row
+from faults.chain import EVENTS, Chain
 from faults.disk import Disk
 from faults.proxy import ENDLESS
+from faults.table import Row
 from serving import Server
 
 from d4common import tls
