@@ -70,6 +70,8 @@ class Chain:
         identity.make(self.identity)
         self.uuid = sensors.read_identity(self.identity).uuid
         self.source = self._source(spool or self.directory / "spool")
+        self.ahead = AHEAD
+        """Events that the file has beyond those in the stream."""
         self.faults = 0
         """How often something was done to the chain."""
         numbered = self.directory / "numbered.log"
@@ -111,7 +113,7 @@ class Chain:
 
         def happened() -> object:
             self._look()
-            self._write(min(self._arrived + AHEAD, self._events - 1))
+            self._write(min(self._arrived + self.ahead, self._events - 1))
             return condition()
 
         wait_for(happened, PATIENCE)
