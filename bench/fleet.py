@@ -14,6 +14,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import cycle, islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -38,6 +39,12 @@ RATE = 20.0
 """Lines a second of each."""
 
 SECONDS = 20
+WANTED = int(SENSORS * RATE * SECONDS)
+"""Lines of all together."""
+
+TICK = 0.001
+"""Seconds between two looks at whose turn it is."""
+
 AT_ONCE = 50
 """Handshakes under way."""
 
@@ -62,16 +69,15 @@ def main() -> None:
         fleet.join()
         consumer.join()
         server = chain.server.process and of_tree(chain.server.process.pid)
-    wanted = int(SENSORS * RATE * SECONDS)
     show(
         "ingest.fleet_p99",
         delays[len(delays) * 99 // 100] * 1000,
         "ms",
         p50=round(delays[len(delays) // 2] * 1000, 3),
         max=round(delays[-1] * 1000, 3),
-        lost=wanted - len(delays),
+        lost=WANTED - len(delays),
         sensors=SENSORS,
-        server_us=round((server or 0) / wanted * 1e6, 1),
+        server_us=round((server or 0) / WANTED * 1e6, 1),
         cores=os.cpu_count(),
     )
 
@@ -91,7 +97,7 @@ def run(port: int, ca: Path, uuids: Sequence[UUID]) -> None:
 
 
 async def send(port: int, ca: Path, uuids: Sequence[UUID]) -> None:
-    """All sensors, each at its own times."""
+    """All sensors, one after another, so that each has its own times."""
     context = tls.client_context(ca, verify=True)
     places = asyncio.Semaphore(AT_ONCE)
 
@@ -100,13 +106,19 @@ async def send(port: int, ca: Path, uuids: Sequence[UUID]) -> None:
             return await open_one(context, port)
 
     writers = await asyncio.gather(*(connect() for _ in uuids))
-    began = asyncio.get_running_loop().time()
-    await asyncio.gather(
-        *(
-            one(writer, uuid, began + number / RATE / SENSORS)
-            for number, (writer, uuid) in enumerate(zip(writers, uuids, strict=True))
-        )
-    )
+    turns = cycle(zip(writers, uuids, strict=True))
+    loop, sent = asyncio.get_running_loop(), 0
+    began = loop.time()
+    while sent < WANTED:
+        due = min(WANTED, int((loop.time() - began) * RATE * SENSORS))
+        for writer, uuid in islice(turns, due - sent):
+            line = b"%.6f %s\n" % (time.time(), b"." * 130)
+            writer.write(encode(KEY, uuid.bytes, TYPE, line, int(time.time())))
+        sent = due
+        await asyncio.sleep(TICK)
+    for writer in writers:
+        writer.close()
+        await writer.wait_closed()
 
 
 async def open_one(context: ssl.SSLContext, port: int) -> asyncio.StreamWriter:
@@ -115,24 +127,13 @@ async def open_one(context: ssl.SSLContext, port: int) -> asyncio.StreamWriter:
     return writer
 
 
-async def one(writer: asyncio.StreamWriter, uuid: UUID, at: float) -> None:
-    """Sends a sensor's lines, each with the time of its write."""
-    loop = asyncio.get_running_loop()
-    for _ in range(int(RATE * SECONDS)):
-        await asyncio.sleep(at - loop.time())
-        at += 1 / RATE
-        line = b"%.6f %s\n" % (time.time(), b"." * 130)
-        writer.write(encode(KEY, uuid.bytes, TYPE, line, int(time.time())))
-    writer.close()
-
-
 def consume(redis_socket: Path, results: Connection) -> None:
     """Tells how long each line took, when all have come, or none has for SLOWEST seconds."""
     redis = Redis(unix_socket_path=str(redis_socket))
     since = dict.fromkeys(streams(str(TYPE)), "0")
     delays: list[float] = []
-    wanted, last = int(SENSORS * RATE * SECONDS), None
-    while len(delays) < wanted and (last is None or time.monotonic() - last < SLOWEST):
+    last = None
+    while len(delays) < WANTED and (last is None or time.monotonic() - last < SLOWEST):
         found = redis.xread(since, block=1000)
         now = time.time()
         for key, entries in found:

@@ -13,6 +13,7 @@ server does with the same load, without durability.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import multiprocessing
 import os
@@ -31,7 +32,7 @@ from redis import Redis
 from bench import events
 from bench.cpu import of_tree
 from bench.figure import show
-from d4common import metrics, tls
+from d4common import metrics, queues, redis_client, tls
 from d4common.compression import decompress
 from d4common.packet import META_HEADER, Decoder, encode
 from d4common.records import streams
@@ -69,6 +70,7 @@ def main() -> None:
             chain.exporter.stop()
             redis = Redis(unix_socket_path=str(chain.redis_socket))
             redis.config_set("appendfsync", fsync)
+            asyncio.run(make_queue(chain))
             sensors = [let_in(chain) for _ in range(connections)]
             costs, seconds = measure(chain, sensors, acknowledged)
             check(redis)
@@ -82,6 +84,13 @@ def main() -> None:
                 limit=limit(costs, seconds, workers),
                 cores=os.cpu_count(),
             )
+
+
+async def make_queue(chain: Chain) -> None:
+    """A queue that needs what is stored; without one, the server keeps only the last of it."""
+    redis = redis_client.connect(f"unix://{chain.redis_socket}")
+    await queues.create_queue(redis, str(TYPE), "bench")
+    await redis_client.close(redis)
 
 
 def let_in(chain: Chain) -> UUID:

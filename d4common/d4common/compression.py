@@ -1,8 +1,8 @@
 """The data of a stream's entry as it lies in Redis: as it came, or as an LZ4 block where that is smaller.
 
 What Redis does with an entry costs by its bytes: it copies them four times, keeps them in memory and waits
-until they are on the disk. Lines of events shrink to less than half, in a tenth of the time that this saves
-(docs/scale.md). LZ4 because nothing else costs less than it saves.
+until they are on the disk. Lines of events shrink to less than half, in a fifth of the time that this saves
+(docs/scale.md). LZ4, because nothing else costs less than it saves.
 """
 
 from __future__ import annotations

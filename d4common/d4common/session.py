@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from d4common.packet import CHUNK_NAMES, EXTENDED, META_HEADER, Decoder, Header, Packet, PacketError, encode
@@ -106,8 +106,7 @@ class MetaHeader:
     document: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Data:
+class Data(NamedTuple):
     """An authentic packet of data. ``type`` is the D4 type as text, or the meta type's name for 254.
 
     ``number`` is its number in its spool; in plain D4 it has none.

@@ -171,8 +171,11 @@ def test_chunks_of_a_byte_stream_are_acknowledged_as_they_come(server: Server) -
     assert server.entries(sensor, "1") == [b"\x00\n\x01", b"\x02"]
 
 
+@pytest.mark.parametrize(
+    "sooner", [{"d4server.ingest.KEYS_INTERVAL": 1, "d4server.acknowledged.HEARTBEAT": 1}]
+)
 def test_as_time_goes_by_sessions_are_answered_and_keys_looked_up(server: Server) -> None:
-    """In ten seconds, which test_server_time.py makes shorter for the rest."""
+    """By the daemon itself, every second instead of every ten; test_server_time.py has the rest."""
     good, revoked = server.sensor(), server.sensor()
     with session(server, good) as kept, session(server, revoked) as ended:
         for client in (kept, ended):

@@ -25,6 +25,12 @@ from d4server.statistics import Day, Statistics, Volume
 from demo.chain import Daemon
 
 
+@pytest.fixture
+def sooner() -> dict[str, float]:
+    """Looks into Redis and writes to it every half second, not every ten and fifteen."""
+    return {"d4server.daemon.STATISTICS_INTERVAL": 0.5, "d4server.figures.LOOK_INTERVAL": 0.5}
+
+
 def scrape(server: Server) -> Samples:
     """What the server's metrics say."""
     return metrics.fetch(server.config.parent / "metrics.sock")
