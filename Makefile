@@ -6,10 +6,15 @@
 SHELL := /bin/bash
 PYTHON := /usr/bin/python3
 SOURCES := d4common:d4-sensor:d4-server:d4-exporter:maltrail-collector
-BENCHES := sensor dns trails spool delivery ingest idle exporter collector admin
+BENCHES := sensor dns trails spool delivery ingest fleet idle exporter collector admin
+
+# A file's tests run in one process. Two, for half of the time the tests wait for what a daemon does.
+PYTEST := $(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
 export PYTHONPATH := $(SOURCES):.
-export PYTHONDONTWRITEBYTECODE := 1
+# Tests start daemons hundreds of times: what Python has compiled is kept, but not among the sources.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-system build lint screenshots bench $(BENCHES:%=bench-%) bench-soak clean
@@ -23,11 +28,11 @@ demo: ## the whole chain on a sample capture (ONCE=1 ends by itself; PCAP=file T
 
 test: ## all tests that this machine can run (the system tests need `make build` first)
 	@packaging/dependencies run test system
-	@$(PYTHON) -m pytest
+	@$(PYTEST)
 
 test-system: build ## the packages, installed on machines with a real systemd, and the fault table
 	@packaging/dependencies run test system
-	@$(PYTHON) -m pytest tests/system tests/faults
+	@$(PYTEST) tests/system tests/faults
 
 build: ## the .deb files of this Debian release, with an apt index, into dist/
 	@packaging/dependencies build
@@ -46,7 +51,7 @@ screenshots: ## pictures of the page for administrators, into docs/images
 
 bench: $(BENCHES:%=bench-%) ## every benchmark; one line of JSON per figure
 
-# bench-NAME: ## one of them: sensor (takes PCAP= and TRAILS=), dns, trails, spool, delivery, ingest, idle, exporter, collector, admin
+# bench-NAME: ## one of them: sensor (takes PCAP= and TRAILS=), dns, trails, spool, delivery, ingest, fleet, idle, exporter, collector, admin
 $(BENCHES:%=bench-%): bench-%:
 	@packaging/dependencies run test >&2
 	@$(PYTHON) -m bench.$* $(if $(filter sensor,$*),$(if $(PCAP),--pcap "$(PCAP)") $(if $(TRAILS),--trails "$(TRAILS)"))

@@ -23,6 +23,7 @@ from redis import Redis
 
 from bench.figure import show
 from bench.shipping import EVENTS, SIZE, TRICKLE
+from d4common.compression import decompress
 from d4common.records import partition, stream
 from d4server.sensors import read_identity
 from demo.chain import PYTHON, Chain, environment
@@ -105,14 +106,14 @@ def arriving(redis: Redis, key: str, events: int) -> Iterator[float]:
     while events:
         for _, entries in redis.xread({key: last}, block=10_000):
             now, last = time.time_ns(), entries[-1][0]
-            times = [int(line) for _, fields in entries for line in fields[b"data"].splitlines()]
+            times = [int(line) for _, fields in entries for line in decompress(fields).splitlines()]
             events -= len(times)
             yield from ((now - put) / 1e9 for put in times)
 
 
 def check(redis: Redis, key: str, events: int) -> None:
     """Ends the process unless the stream has as many events, no more and no less; empties it."""
-    found = sum(len(fields[b"data"]) for _, fields in redis.xrange(key)) // SIZE
+    found = sum(len(decompress(fields)) for _, fields in redis.xrange(key)) // SIZE
     if found != events:
         raise SystemExit(f"the stream has {found} events, not {events}")
     redis.xtrim(key, maxlen=0, approximate=False)

@@ -2,7 +2,8 @@
 
 Each connection has proved itself by a packet and then says nothing. ``ingest.idle`` is the memory that the
 server has for itself; ``ingest.idle_next`` is the time from the first byte of another connection's handshake
-to the moment at which its packet is in Redis.
+to the moment at which its packet is in Redis. ``ingest.idle_after_traffic`` is what each of 500 connections
+costs that had traffic before they fell idle.
 """
 
 from __future__ import annotations
@@ -38,6 +39,14 @@ AT_ONCE = 50
 
 NEXT = 20
 """Connections that are timed."""
+
+BUSY = 500
+"""Connections that send PACKETS packets of PAYLOAD bytes each, and then nothing more."""
+
+PACKETS, PAYLOAD = 8, 25_000
+
+REST = 7.0
+"""Seconds after which what the traffic needed must be given back."""
 
 
 def main() -> None:
@@ -81,13 +90,29 @@ async def measure(server: Daemon, redis_socket: Path, port: int, ca: Path) -> No
     times = [await serve_next(context, port, sensor, redis) for _ in range(NEXT)]
     show("ingest.idle", after.private, "MB", connections=CONNECTIONS, each_kb=each(before, after))
     show("ingest.idle_next", statistics.median(times) * 1000, "ms", worst=max(times) * 1000)
+    await send(writers[:BUSY], sensor, redis)
+    rested = of_process(server.process.pid)
+    cost = each(before, after) + each(after, rested, BUSY)
+    show("ingest.idle_after_traffic", cost, "kB", connections=BUSY, sent_kb=PACKETS * PAYLOAD / 1000)
     for writer in writers:
         writer.transport.abort()
 
 
-def each(before: Memory, after: Memory) -> float:
+def each(before: Memory, after: Memory, connections: int = CONNECTIONS) -> float:
     """Kilobytes that one connection costs."""
-    return (after.private - before.private) * 1000 / CONNECTIONS
+    return (after.private - before.private) * 1000 / connections
+
+
+async def send(writers: Sequence[asyncio.StreamWriter], sensor: UUID, redis: Redis) -> None:
+    """Traffic on these connections; returns when all is stored and it has been quiet for REST seconds."""
+    had = added(redis)
+    packet = encode(KEY, sensor.bytes, 3, b"x" * (PAYLOAD - 1) + b"\n", int(time.time()))
+    for writer in writers:
+        writer.write(packet * PACKETS)
+    await asyncio.gather(*(writer.drain() for writer in writers))
+    while added(redis) < had + PACKETS * len(writers):
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(REST)
 
 
 async def let_in(redis_socket: Path, sensor: UUID) -> None:

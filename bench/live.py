@@ -18,7 +18,8 @@ import sys
 from pathlib import Path
 
 from bench.figure import show
-from d4sensor import capture, compiled, malloc
+from d4common import malloc
+from d4sensor import capture, compiled
 from d4sensor.capture import Interface
 from d4sensor.config import SensorConfig
 from d4sensor.engine import Engine

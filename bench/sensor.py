@@ -16,7 +16,8 @@ from pathlib import Path
 
 from bench import traffic
 from bench.figure import show
-from d4sensor import capture, compiled, malloc, sources
+from d4common import malloc
+from d4sensor import capture, compiled, sources
 from d4sensor.compiled import Contents
 from d4sensor.engine import Engine
 from d4sensor.merge import merge

@@ -18,7 +18,8 @@ import numpy as np
 
 from bench import memory, traffic
 from bench.figure import show
-from d4sensor import capture, loading, malloc
+from d4common import malloc
+from d4sensor import capture, loading
 from d4sensor.capture import Batch
 from d4sensor.config import SensorConfig
 from d4sensor.engine import Engine

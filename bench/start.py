@@ -14,7 +14,8 @@ from pathlib import Path
 
 import d4sensor.__main__  # noqa: F401 (all that the daemon imports)
 from bench import memory
-from d4sensor import compiled, malloc
+from d4common import malloc
+from d4sensor import compiled
 from d4sensor.capture import open_file
 from d4sensor.engine import Engine
 

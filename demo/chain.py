@@ -83,8 +83,10 @@ class Daemon:
 class Chain:
     """Redis, d4-server, d4-exporter and maltrail-collector, ready for a sensor. A context manager."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, workers: int = 1) -> None:
+        """``workers`` processes of d4-server serve connections."""
         self.directory = directory
+        self._workers = workers
         self.events = directory / "events"
         """Where the collector keeps the days' logs."""
         self.redis_socket = directory / "redis.sock"
@@ -135,7 +137,8 @@ class Chain:
         files = {
             "server": f"{redis}[d4]\nlisten = 127.0.0.1\ntls_port = {self.tls_port}\n"
             f"certificate = {directory}/tls/server.pem\nkey = {directory}/tls/server.key\n"
-            f"metrics = {directory}/metrics.sock\n",
+            f"metrics = {directory}/metrics.sock\n"
+            + (f"workers = {self._workers}\n" if self._workers > 1 else ""),
             "exporter": f"{redis}[queue]\ntype = maltrail\nqueue = maltrail\n"
             f"[sink]\ndestination = 127.0.0.1:{self.udp_port}\n",
             "collector": f"[udp]\nudp_port = {self.udp_port}\n[log]\nlog_dir = {self.events}\n"

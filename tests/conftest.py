@@ -1,4 +1,4 @@
-"""Fixtures that several packages' tests share: a real Redis, and certificates."""
+"""Fixtures that several packages' tests share, and what is shown at the end of a run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import trustme
 from administering import Administration, administering
 from argon2 import PasswordHasher
 from collecting import Collector
+from faults import table
 from hypothesis import settings
 from redis import Redis
 from serving import Server, own_redis
@@ -25,6 +26,11 @@ from demo.chain import Daemon
 # A machine that is busy with something else is not a failure, and a failure's example is in the output.
 settings.register_profile("d4", deadline=None, database=None)
 settings.load_profile("d4")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Adds the fault table."""
+    table.show(terminalreporter)
 
 
 @dataclass(frozen=True)
@@ -95,9 +101,15 @@ def redis(tmp_path: Path) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def server(tmp_path: Path, redis: Daemon) -> Iterator[Server]:
+def sooner() -> dict[str, float]:
+    """Constants that the server has otherwise where a test would have to wait (serving.command)."""
+    return {}
+
+
+@pytest.fixture
+def server(tmp_path: Path, redis: Daemon, sooner: dict[str, float]) -> Iterator[Server]:
     """A running d4-server with it; whatever happens to it, its log has no traceback."""
-    server = Server(tmp_path, tmp_path / "redis.sock")
+    server = Server(tmp_path, tmp_path / "redis.sock", sooner)
     server.daemon.start()
     try:
         yield server

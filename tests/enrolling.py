@@ -75,7 +75,7 @@ class Client:
 
 
 @asynccontextmanager
-async def serving(directory: Path, redis_socket: Path) -> AsyncIterator[Enrolling]:
+async def serving(directory: Path, redis_socket: Path, replicas: int = 0) -> AsyncIterator[Enrolling]:
     """A server for a test."""
     certificates.ensure(directory, [])
     client_certificates.ensure(directory)
@@ -83,7 +83,7 @@ async def serving(directory: Path, redis_socket: Path) -> AsyncIterator[Enrollin
     settings = D4(ca=directory / "ca.pem", client_ca=pem / "clients.pem", client_ca_key=pem / "clients.key")
     context: ssl.SSLContext = tls.server_context(pem / "server.pem", pem / "server.key", [ALPN_ENROLL])
     redis = redis_client.connect(f"unix://{redis_socket}")
-    enrolment = Enrolment(redis, settings)
+    enrolment = Enrolment(redis, settings, replicas)
     server = await asyncio.start_server(enrolment.serve, "127.0.0.1", 0, ssl=context)
     try:
         yield Enrolling(directory, redis, server.sockets[0].getsockname()[1])

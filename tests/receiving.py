@@ -6,15 +6,23 @@ import socket
 import threading
 from contextlib import suppress
 
+SO_RCVBUFFORCE = 33
+"""SO_RCVBUF for root, beyond net.core.rmem_max (socket(7))."""
+
+WAITING = 64 << 20
+"""Bytes that the kernel keeps: on a busy machine a test may send its tens of thousands before any is read."""
+
 
 class Receiver:
-    """Takes datagrams on loopback, faster than they come."""
+    """Takes datagrams on loopback; what comes faster than it is read waits in the kernel."""
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.datagrams: list[bytes] = []
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        for option in (socket.SO_RCVBUF, SO_RCVBUFFORCE):
+            with suppress(PermissionError):
+                self._socket.setsockopt(socket.SOL_SOCKET, option, WAITING)
         self._socket.settimeout(0.05)
         self._socket.bind((host, port))
         self._closing = threading.Event()

@@ -8,13 +8,14 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
 
 from redis import Redis
 
 from d4common import event, redis_client
+from d4common.compression import decompress
 from d4common.event import Event
 from d4common.packet import encode
 from d4common.records import partition, stream
@@ -53,10 +54,25 @@ def end(daemon: Daemon, number: signal.Signals = signal.SIGTERM) -> tuple[int, f
     return process.returncode, time.monotonic() - began
 
 
-class Server:
-    """A d4-server in ``directory`` with the Redis at a Unix socket, not yet started."""
+def command(package: str, sooner: Mapping[str, float]) -> list[str]:
+    """What runs the command of a daemon, in which constants have other values than in its source.
 
-    def __init__(self, directory: Path, redis: Path) -> None:
+    ``sooner`` has them by module and name, such as ``d4server.daemon.STATUS_INTERVAL``: seconds, mostly,
+    for which a test would have to wait.
+    """
+    if not sooner:
+        return [PYTHON, "-m", package]
+    lines = [f"import {name.rpartition('.')[0]}; {name} = {value}" for name, value in sooner.items()]
+    return [PYTHON, "-c", "\n".join([*lines, f"from {package}.__main__ import main; main()"])]
+
+
+class Server:
+    """A d4-server in ``directory`` with the Redis at a Unix socket, not yet started.
+
+    ``sooner`` as command() has it.
+    """
+
+    def __init__(self, directory: Path, redis: Path, sooner: Mapping[str, float] | None = None) -> None:
         self.port = free_port()
         self.ca = directory / "ca.pem"
         self.redis_path = redis
@@ -68,7 +84,7 @@ class Server:
             f"certificate = {directory}/tls/server.pem\nkey = {directory}/tls/server.key\nca = {self.ca}\n"
             f"metrics = {directory}/metrics.sock\n"
         )
-        self.base = [PYTHON, "-m", "d4server", "--config", str(self.config)]
+        self.base = [*command("d4server", sooner or {}), "--config", str(self.config)]
         certificates.ensure(directory, [])
         self.daemon = Daemon("server", [*self.base, "run"], directory)
 
@@ -111,11 +127,15 @@ class Server:
     def entries(self, uuid: UUID, type: str = "maltrail") -> list[bytes]:
         """What is stored of a sensor."""
         found = self.redis.xrange(stream(type, partition(uuid)))
-        return [fields[b"data"] for _, fields in found if fields[b"sensor"] == uuid.bytes]
+        return [decompress(fields) for _, fields in found if fields[b"sensor"] == uuid.bytes]
+
+    def data(self, uuid: UUID, type: str = "maltrail") -> bytes:
+        """The same as one piece: how much makes an entry depends on what has come at once."""
+        return b"".join(self.entries(uuid, type))
 
     def lines(self, uuid: UUID, type: str = "maltrail") -> list[bytes]:
         """The lines that are stored of a sensor."""
-        return b"".join(self.entries(uuid, type)).splitlines()
+        return self.data(uuid, type).splitlines()
 
     def log(self) -> str:
         """What the server said."""
@@ -123,9 +143,12 @@ class Server:
 
 
 class Sensor:
-    """A d4-sensor in ``directory`` that watches ``left`` for 203.0.113.5, not yet started."""
+    """A d4-sensor in ``directory`` that watches ``left`` for 203.0.113.5, not yet started.
 
-    def __init__(self, directory: Path, server: Server) -> None:
+    ``sooner`` as command() has it.
+    """
+
+    def __init__(self, directory: Path, server: Server, sooner: Mapping[str, float] | None = None) -> None:
         self.server = server
         self.ca = directory / "sensor-ca.pem"
         self.trails = directory / "trails.txt"
@@ -137,7 +160,7 @@ class Sensor:
             f"[spool]\npath = {self.spool.parent}\n"
             f"[capture]\ninterface = left\nbuffer = 1M\nname = vm\n[trails]\npath = {self.trails}\n"
         )
-        self.base = [PYTHON, "-m", "d4sensor", "--config", str(self.config)]
+        self.base = [*command("d4sensor", sooner or {}), "--config", str(self.config)]
         path = directory / "sensor.conf.d" / "10-identity.conf"
         identity.make(path)
         made = sensors.read_identity(path)
@@ -184,3 +207,12 @@ def closed(connection: socket.socket) -> bool:
         return connection.recv(1) == b""
     except (ConnectionError, ssl.SSLError):
         return True
+
+
+def at_end(connection: socket.socket) -> bool:
+    """Whether the server has closed by now."""
+    connection.settimeout(0.05)
+    try:
+        return closed(connection)
+    except TimeoutError:
+        return False

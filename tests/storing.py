@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -51,3 +52,8 @@ def texts(deliveries: list[Delivery]) -> str:
 
 async def length(redis: Redis, type: str = "maltrail") -> int:
     return sum([await redis.xlen(key) for key in records.streams(type)])
+
+
+def noise(size: int) -> str:
+    """So many characters that no compression makes fewer."""
+    return random.Random(size).randbytes(size // 2 + 1).hex()[:size]

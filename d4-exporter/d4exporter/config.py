@@ -8,6 +8,7 @@ from pathlib import Path
 
 from d4common import config
 from d4common.config import Endpoint, option, section
+from d4common.packet import CHUNK_NAMES
 from d4common.redis_url import RedisSection
 
 INSTANCES = Path("/etc/d4/exporter.d")
@@ -19,11 +20,22 @@ class Queue:
 
     type: str | None = option(config.text, None, "Data type: a D4 type such as 3, or a meta type's name.")
     queue: str | None = option(config.text, None, "Name or UUID of the analyzer queue.")
+    chunks: bool = option(
+        config.boolean,
+        "no",
+        "Whether the type is one of the server's chunk_types, so that an entry is sent as it is; "
+        "1, 4, 5 and 7 always are.",
+    )
 
     def problems(self) -> Iterator[str]:
         """Both are needed."""
         if self.type is None or self.queue is None:
             yield "must set type and queue"
+
+    @property
+    def is_chunks(self) -> bool:
+        """Whether the records are not lines, but bytes as they came."""
+        return self.chunks or self.type in CHUNK_NAMES
 
 
 @dataclass(frozen=True)

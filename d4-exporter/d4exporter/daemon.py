@@ -37,8 +37,9 @@ async def run(name: str, settings: ExporterConfig, service: Service) -> None:
     redis = redis_client.connect_or_end(settings.redis)
     # The same name after a restart: what this process had not acknowledged comes first then.
     consumer = Consumer(redis, queue.type, queue.queue, f"{socket.gethostname()}:{name}")
-    sink = UDPSink(destination, settings.sink.newline, Pace(settings.sink.max_rate))
-    exporter = Exporter(consumer, sink, service)
+    newline = settings.sink.newline and not queue.is_chunks
+    sink = UDPSink(destination, newline, Pace(settings.sink.max_rate))
+    exporter = Exporter(consumer, sink, service, queue.is_chunks)
     service.ready(f"Exporting queue {queue.queue} ({queue.type}) to udp {destination}")
     async with asyncio.TaskGroup() as group:
         work = group.create_task(exporter.run())
@@ -53,7 +54,8 @@ async def run(name: str, settings: ExporterConfig, service: Service) -> None:
 class Exporter:
     """The loop between one queue and one sink."""
 
-    def __init__(self, consumer: Consumer, sink: UDPSink, service: Service) -> None:
+    def __init__(self, consumer: Consumer, sink: UDPSink, service: Service, chunks: bool) -> None:
+        """``chunks``: whether the queue's records are not lines, but bytes as they came."""
         self.exported = 0
         """Records that the sink has taken."""
         self.busy = False
@@ -63,6 +65,7 @@ class Exporter:
         self._consumer = consumer
         self._sink = sink
         self._service = service
+        self._chunks = chunks
 
     async def run(self) -> None:
         """Exports until the service is asked to stop."""
@@ -82,11 +85,11 @@ class Exporter:
 
     async def _give(self, batch: list[Delivery]) -> bool:
         """Offers a batch until the sink takes it. False: the service stops before."""
-        lines = [record for delivery in batch for record in delivery.records()]
+        records = [record for delivery in batch for record in delivery.records(self._chunks)]
         down = False
         while not self._service.stopping.is_set():
             try:
-                await self._sink.take(lines)
+                await self._sink.take(records)
             except SinkDown as error:
                 if not down:
                     log.warning("the sink takes nothing, trying again: %s", error)
@@ -96,7 +99,7 @@ class Exporter:
                 continue
             if down:
                 log.info("the sink takes records again")
-            self.exported += len(lines)
+            self.exported += len(records)
             return True
         return False
 

@@ -7,13 +7,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from d4common import command, config, journal, service
+from d4common import command, config, journal, malloc, service
 from d4sensor import (
     daemon,
     enroll_commands,
     explain,
     identity,
-    malloc,
     replay,
     send,
     spool_commands,

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from d4common import malloc
 from d4common.event import Event
 from d4common.service import Service, end
-from d4sensor import capture, loading, malloc, ship
+from d4sensor import capture, loading, ship
 from d4sensor.capture import CaptureError, Interface
 from d4sensor.config import Capture, SensorConfig
 from d4sensor.config import Trails as Settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,12 @@ def command_line() -> argparse.ArgumentParser:
 
     commands.add_parser("run", help="run the daemon").set_defaults(run=run)
 
+    worker = commands.add_parser("worker")  # nobody types this: the daemon starts its workers by it
+    worker.add_argument("number", type=int)
+    worker.add_argument("metrics", type=Path)
+    worker.add_argument("sockets", type=int, nargs="+")
+    worker.set_defaults(run=run_worker)
+
     commands.add_parser("web", help="run the page and the API for administrators").set_defaults(run=run_web)
 
     sensor_commands.add(commands, files)
@@ -66,23 +73,33 @@ def run(arguments: argparse.Namespace) -> None:
     """d4-server run"""
     from d4server import daemon
 
-    _serve(daemon.run, arguments)
+    chosen = ["--config", str(arguments.config)] if arguments.config else []
+    own = [sys.executable, "-P", "-m", "d4server", *chosen]
+    _serve(arguments, partial(daemon.run, command=own))
+
+
+def run_worker(arguments: argparse.Namespace) -> None:
+    """d4-server worker"""
+    from d4server import daemon
+
+    number, place, sockets = arguments.number, arguments.metrics, arguments.sockets
+    _serve(arguments, partial(daemon.run_worker, number=number, place=place, sockets=sockets))
 
 
 def run_web(arguments: argparse.Namespace) -> None:
     """d4-server web"""
     from d4server.web import daemon
 
-    _serve(daemon.run, arguments)
+    _serve(arguments, daemon.run)
 
 
-def _serve(daemon: Callable[..., Awaitable[None]], arguments: argparse.Namespace) -> None:
-    """Runs a daemon that needs the server's certificate."""
+def _serve(arguments: argparse.Namespace, main: Callable[..., Awaitable[None]]) -> None:
+    """Runs the daemon, one of its workers, or the page: what needs the server's certificate."""
     from d4common import tls
 
     settings = command.load_or_end(ServerConfig, files(arguments))
     try:
-        service.run(partial(daemon, partial(files, arguments), settings))
+        service.run(partial(main, partial(files, arguments), settings))
     except tls.TLSError as error:
         service.end(f"{error}; `d4-server certificate` makes one")
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from d4common.records import Numbered, Spool
 from d4common.session import Data, Receiver, Session
-from d4server.lines import CHUNKS, Packets
+from d4server.lines import Packets
 from d4server.store import Store
 
 HEARTBEAT = 10.0
@@ -43,14 +43,18 @@ class Acknowledged:
         """Bytes that wait for the end of a line."""
         return len(self._packets)
 
-    def take(self, data: Data) -> None:
-        """Hands a packet over, or keeps it until the end of its last line has come."""
-        assert data.number is not None
-        self._received = data.number
-        payloads = [data.payload] if data.type in CHUNKS else self._packets.receive(data.payload)
-        if payloads:
-            first = data.number - len(payloads) + 1
-            self._store.put(Numbered(self._spool, data.type, data.timestamp, first, payloads))
+    def take(self, first: Data, payloads: Sequence[bytes], chunk: bool) -> None:
+        """Hands packets over that came together; of lines, all but those that wait for the end of one.
+
+        ``first`` is the first of them, whose type and time the others have too.
+        """
+        assert first.number is not None
+        whole: list[bytes] = []
+        for self._received, payload in enumerate(payloads, first.number):
+            whole += [payload] if chunk else self._packets.receive(payload)
+        if whole:
+            number = self._received - self._packets.waiting - len(whole) + 1
+            self._store.put(Numbered(self._spool, first.type, first.timestamp, number, whole))
 
     def answer(self) -> None:
         """Says up to which number all is stored, once Redis has said it.

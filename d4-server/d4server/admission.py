@@ -56,7 +56,7 @@ if ARGV[10] == 'yes' then
   if not name then return {'token'} end
   if name == '' then name = ARGV[3] end
   redis.call('DEL', KEYS[5], sensor)
-  redis.call('HSET', sensor, 'key', ARGV[5], 'name', name, 'added', now)
+  redis.call('HSET', sensor, 'key', ARGV[5], 'name', name, 'added', now, 'source', 'token')
   redis.call('HSET', sensor, 'claim', claim, 'claim_until', now + lifetime)
   redis.call('SADD', all, uuid)
   redis.call('ZREM', pending, uuid)
@@ -158,7 +158,7 @@ async def approve(redis: Redis, sensor: UUID) -> None:
     now = int(time.time())
     async with redis.pipeline() as pipe:
         pipe.hsetnx(record, "key", offered or new_key())
-        pipe.hset(record, mapping={"added": now, "claim_until": now + LIFETIME})
+        pipe.hset(record, mapping={"added": now, "source": "approved", "claim_until": now + LIFETIME})
         pipe.hdel(record, "offered")
         enlist(pipe, sensor, origin)
         await pipe.execute()

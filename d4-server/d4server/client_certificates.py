@@ -7,9 +7,7 @@ can never pretend to be a server to the sensors.
 
 from __future__ import annotations
 
-import logging
 import socket
-import ssl
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -20,11 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from d4common import journal
-from d4common.session import Reason
 from d4server import certificates
-
-log = logging.getLogger(__name__)
 
 LIFE = timedelta(days=365)
 
@@ -72,30 +66,3 @@ def names(peer: Mapping[str, Any] | None, sensor: UUID) -> bool:
     """Whether a peer's certificate, as ssl.SSLObject.getpeercert() gives it, is that of this sensor."""
     subject = (peer or {}).get("subject", ())
     return [value for part in subject for name, value in part if name == "commonName"] == [str(sensor)]
-
-
-class Handshake(ssl.SSLObject):
-    """The server's end of TLS, which says in the log why a client's certificate was refused.
-
-    For ssl.SSLContext.sslobject_class: neither asyncio nor OpenSSL tells anybody, not even the client. Whose
-    it was is not known at this place.
-    """
-
-    _repeats = journal.Repeats()
-
-    def do_handshake(self) -> None:
-        """As ssl.SSLObject does it."""
-        try:
-            super().do_handshake()
-        except ssl.SSLCertVerificationError as error:
-            self._report(error.verify_message)
-            raise
-
-    def _report(self, why: str) -> None:
-        before = self._repeats.held_back(why)
-        if before is None:
-            return
-        more = f" ({before} more like this in the last minute)" if before else ""
-        hint = "`d4-sensor renew --certificate` gets a sensor another"
-        fields = {"MESSAGE_ID": journal.REFUSED, "D4_REASON": str(Reason.CERTIFICATE)}
-        log.warning("refused a client for its certificate: %s; %s%s", why, hint, more, extra=fields)

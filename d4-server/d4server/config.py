@@ -9,6 +9,7 @@ from pathlib import Path
 
 from d4common import config
 from d4common.config import Endpoint, option, section
+from d4common.packet import CHUNK_NAMES
 from d4common.redis_url import RedisSection
 from d4common.session import Rules
 
@@ -20,12 +21,18 @@ def _secret(value: str) -> str:
     return value
 
 
+def _names(value: str) -> tuple[str, ...]:
+    """Words, or none at all."""
+    return config.words(value) if value else ()
+
+
 @dataclass(frozen=True)
 class D4:
     """[d4]: where sensors connect, and what they may send."""
 
     listen: str = option(config.address, "::", "Address to listen on; :: is IPv4 too.")
     tls_port: int = option(config.port, "4443", "TCP port.")
+    workers: int = option(config.integer(1, 64), "1", "Processes that serve connections.")
     certificate: Path = option(
         config.path, "/etc/d4/tls/server.pem", "Certificate in PEM form, the server's own first."
     )
@@ -46,6 +53,9 @@ class D4:
         "maltrail ja3-jl d4-telemetry fascia",
         "What a meta header may say that type 254 holds.",
     )
+    chunk_types: tuple[str, ...] = option(
+        _names, "", "Those of meta_types whose records are not lines, but bytes, stored as they come."
+    )
     metrics: Path | Endpoint | None = option(
         config.local_place,
         "/run/d4-server/metrics.sock",
@@ -65,6 +75,8 @@ class D4:
 
     def problems(self) -> Iterator[str]:
         """What single options do not show."""
+        for name in sorted(set(self.chunk_types) - set(self.meta_types)):
+            yield f"chunk_types has {name}, which is not one of meta_types"
         if self.registration == "shared-secret" and self.shared_secret is None:
             yield "registration = shared-secret needs a shared_secret"
 
@@ -80,7 +92,7 @@ class D4:
 
     def rules(self) -> Rules:
         """What a connection is held to."""
-        return Rules(self.types, frozenset(self.meta_types))
+        return Rules(self.types, frozenset(self.meta_types), CHUNK_NAMES.union(self.chunk_types))
 
     def key_file(self) -> Path:
         """The key as systemd handed it over (LoadCredential=server.key:…), or where it lies."""
@@ -93,7 +105,7 @@ class D4:
 
 @dataclass(frozen=True)
 class Limits:
-    """[limits]: what one server process takes from whom; an address is an IPv4 address or an IPv6 /64."""
+    """[limits]: what each worker takes from whom; an address is an IPv4 address or an IPv6 /64."""
 
     connections: int = option(config.integer(1, 1_000_000), "10000", "Connections at once.")
     address_connections: int = option(
@@ -101,6 +113,9 @@ class Limits:
     )
     address_rate: int = option(
         config.integer(1, 1_000_000), "2000", "New connections in a minute from one address."
+    )
+    address_bytes: int = option(
+        config.bytes_size("0", "10G"), "0", "Bytes in a second of one address; 0 is without limit."
     )
     memory: int = option(
         config.bytes_size("8M", "64G"), "256M", "Bytes that connections hold of what has not come whole."
@@ -180,3 +195,10 @@ class ServerConfig:
     web: Web = section(Web)
     monitoring: Monitoring = section(Monitoring)
     redis: ServerRedis = section(ServerRedis)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What single sections do not show, with the section where it is to be mended."""
+        alone = {"one_connection": self.limits.one_connection, "replay_window": self.limits.replay_window}
+        for name, is_set in alone.items():
+            if is_set and self.d4.workers > 1:
+                yield "limits", f"{name} needs [d4] workers = 1, since no worker knows what came to another"

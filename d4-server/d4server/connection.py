@@ -16,7 +16,7 @@ from d4common.session import Data, Hello, MetaHeader, Reason, Receiver, Refused,
 from d4server import client_certificates, sensors
 from d4server.acknowledged import Acknowledged
 from d4server.gate import Place
-from d4server.lines import CHUNKS, Lines
+from d4server.lines import Lines
 from d4server.rates import Rate
 
 if TYPE_CHECKING:
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 READ_SIZE = 1 << 18
 """Bytes of one read, and with that what a connection holds beyond one packet."""
+
+MOST_TOGETHER = 1 << 14
+"""Bytes of payloads of several packets that make one entry: those of lines that come at once, of one second.
+
+What is done for an entry is then done once for many small packets, and they can be compressed together.
+"""
 
 SILENCE = 30.0
 """Seconds in which a connection must have sent its first authentic packet, as in the reference server."""
@@ -53,7 +59,9 @@ class Connection:
         place: Place,
         acknowledged: bool,
     ) -> None:
-        self.receiver = Receiver(ingest.types.rules, acknowledged)
+        rules = ingest.types.rules
+        self.receiver = Receiver(rules, acknowledged)
+        self._chunks = rules.chunks
         self.session: Acknowledged | None = None
         """The acknowledged session, if it is one and has begun."""
         self.known = False
@@ -65,11 +73,16 @@ class Connection:
         self._place = place
         self._proved = False
         self._rate: Rate | None = None
+        """The sensor's, once it has proved itself."""
+        self._address_rate = ingest.address_rates.setdefault(place.origin, Rate())
         self._held = 0
         self._acknowledged = acknowledged
         self._began = asyncio.get_running_loop().time()
         self._reading_since: float | None = None
         self._lines = Lines()
+        self._together: list[Data] = []
+        self._together_size = 0
+        """Packets that make one entry, and bytes of their payloads."""
         self._type: str | None = None
         """What data it brings, once that is said."""
         self._last: tuple[str, int] | None = None
@@ -84,9 +97,12 @@ class Connection:
         """Reads until the sensor closes. Raises Refused, and OSError when the connection breaks."""
         while data := await self._read():
             self.receiver.receive_data(data)
+            size = len(data)
+            del data  # or an idle connection would hold it until it reads again
             await self._take_events()
+            self._hand_over()
             self._hold()
-            await self._slow_down(len(data))
+            await self._slow_down(size)
             await self._ingest.store.room()
 
     def keep_alive(self) -> None:
@@ -164,6 +180,7 @@ class Connection:
 
     def _finish(self) -> None:
         """Hands over the last line although nothing ended it; in a session the sensor sends it again."""
+        self._hand_over()
         self._release()
         if self.session is not None:
             self.session.finish()
@@ -172,15 +189,16 @@ class Connection:
 
     async def _read(self) -> bytes:
         """The next bytes; only a sensor that has proved itself may be silent for longer than SILENCE."""
-        loop = asyncio.get_running_loop()
+        loop, limits = asyncio.get_running_loop(), self._ingest.limits
+        size = min(READ_SIZE, limits.sensor_rate or READ_SIZE, limits.address_bytes or READ_SIZE)
         if self.receiver.authentic:
             self._reading_since = loop.time()
-            data = await self._reader.read(min(READ_SIZE, self._ingest.limits.sensor_rate or READ_SIZE))
+            data = await self._reader.read(size)
             self._reading_since = None
             return data
         try:
             # Not asyncio.timeout(): it takes the cancellations that redis-py leaves behind for somebody's.
-            return await asyncio.wait_for(self._reader.read(READ_SIZE), self._began + SILENCE - loop.time())
+            return await asyncio.wait_for(self._reader.read(size), self._began + SILENCE - loop.time())
         except TimeoutError:
             raise Refused(Reason.SILENT, f"no authentic packet in {SILENCE:.0f} s") from None
 
@@ -250,13 +268,36 @@ class Connection:
         self._last = data.type, data.timestamp
         if self.session is None and self._replayed():
             return
-        self._ingest.statistics.data(self.receiver.sensor, self.address, data.type, data.payload)
-        if self.session is not None:
-            self.session.take(data)
+        if not self._goes_together(data):
+            self._hand_over()
+        self._together.append(data)
+        self._together_size += len(data.payload)
+
+    def _goes_together(self, data: Data) -> bool:
+        """Whether a packet can be in one entry with those before it; of chunks, each has its own."""
+        before = self._together[-1] if self._together else None
+        return (
+            before is not None
+            and (data.type, data.timestamp) == (before.type, before.timestamp)
+            and data.type not in self._chunks
+            and self._together_size + len(data.payload) <= MOST_TOGETHER
+        )
+
+    def _hand_over(self) -> None:
+        """Gives the store what has come together."""
+        together, self._together, self._together_size = self._together, [], 0
+        if not together:
             return
-        self._check_clock(data.timestamp)
-        whole = data.payload if data.type in CHUNKS else self._lines.receive(data.payload)
-        self._put(data.type, data.timestamp, whole)
+        assert self.receiver.sensor is not None
+        first, payloads = together[0], [data.payload for data in together]
+        chunk = first.type in self._chunks
+        self._ingest.statistics.data(self.receiver.sensor, self.address, first.type, payloads, chunk)
+        if self.session is not None:
+            self.session.take(first, payloads, chunk)
+            return
+        self._check_clock(first.timestamp)
+        data = b"".join(payloads)
+        self._put(first.type, first.timestamp, data if chunk else self._lines.receive(data))
 
     def _begin(self, type: str) -> None:
         """It is known what data will come. Raises Refused where it was refused since the connection began."""
@@ -294,9 +335,12 @@ class Connection:
         self._held = 0
 
     async def _slow_down(self, size: int) -> None:
-        """Waits for as long as the sensor is too fast; the rest waits in the kernels, and with the sensor."""
-        if self._rate is not None and self._ingest.limits.sensor_rate:
-            await asyncio.sleep(self._rate.take(size, self._ingest.limits.sensor_rate))
+        """Waits while the sensor, or its address, is too fast; the rest waits in the kernels, and with it."""
+        wait = self._address_rate.take(size, self._ingest.limits.address_bytes)
+        if self._rate is not None:
+            wait = max(wait, self._rate.take(size, self._ingest.limits.sensor_rate))
+        if wait:
+            await asyncio.sleep(wait)
 
     def _put(self, type: str, timestamp: int, whole: bytes) -> None:
         sensor = self.receiver.sensor

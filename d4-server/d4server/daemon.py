@@ -1,194 +1,139 @@
-"""`d4-server run`: listens, stores, trims, until it is asked to stop."""
+"""`d4-server run`: listens, stores, trims, until it is asked to stop.
+
+One process does it all, or a keeper ([d4] workers) and workers that take the connections.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
-from collections.abc import Callable
-from contextlib import suppress
+import socket
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from prometheus_client import Metric
 
-from d4common import config, metrics, queues, redis_client, tls
+from d4common import config, metrics, redis_client, tls
 from d4common.config import Endpoint
-from d4common.enrolling import ALPN_ENROLL
 from d4common.listening import names, tcp
 from d4common.service import Service, cancel
-from d4server import client_certificates
-from d4server.backlogs import Backlogs
+from d4server import figures, worker
 from d4server.config import ServerConfig
-from d4server.door import Door
-from d4server.enrolment import Enrolment
-from d4server.figures import Figures
-from d4server.ingest import Ingest
-from d4server.statistics import Statistics
-from d4server.store import Store
-from d4server.types import Types
+from d4server.house import House
+from d4server.worker import Worker
+from d4server.workers import Workers
 
 log = logging.getLogger(__name__)
 
 Files = Callable[[], list[Path]]
 
+Part = Worker | Workers | House
+"""Each works, has metrics and reloads; but for the house each opens and closes, too."""
+
 SOCKET = "d4"
 """Name of the socket that systemd holds (FileDescriptorName=)."""
 
-FIRST_QUEUE = "maltrail"
-"""The analyzer queue that exists from the start, and the meta type that it takes."""
-
-HOUSEKEEPING_INTERVAL = 5.0
 STATUS_INTERVAL = 5.0
-STATISTICS_INTERVAL = 10.0
 """Seconds."""
 
-FIRST_LOOK_TIME = 2.0
-"""Seconds that a start waits for Redis to say which types are accepted."""
 
-LAST_WRITE_TIME = 5.0
-"""Seconds that a stop waits for Redis to take the last statistics."""
+async def run(files: Files, settings: ServerConfig, service: Service, command: Sequence[str]) -> None:
+    """The daemon. ``files`` names what a reload reads, drop-ins that are new by then too.
 
-
-async def run(files: Files, settings: ServerConfig, service: Service) -> None:
-    """The daemon. ``files`` names what a reload reads, drop-ins that are new by then too."""
-    redis = redis_client.connect_or_end(settings.redis)
-    store = Store(redis, settings.redis.replicas)
-    enrolment = Enrolment(redis, settings.d4)
-    d4, others = settings.d4, {ALPN_ENROLL: enrolment.serve}
-    ingest = Ingest(redis, store, d4.rules(), others, d4.client_certificates)
-    ingest.limits, ingest.shared_secret = settings.limits, d4.secret()
-    client_ca = d4.client_ca if d4.client_certificates else None
-    context = tls.server_context(d4.certificate, d4.key_file(), ingest.alpn, client_ca)
-    context.sslobject_class = client_certificates.Handshake
-    figures = Figures(redis, d4, ingest, store, enrolment)
-    await _look_first(ingest)
+    ``command`` is that of d4-server with the same configuration, to start workers. Raises tls.TLSError.
+    """
+    d4, redis = settings.d4, redis_client.connect_or_end(settings.redis)
     listening = tcp(SOCKET, d4.endpoint)
+    serving: Worker | Workers
+    if d4.workers == 1:
+        serving = Worker(redis, settings, listening)
+    else:
+        worker.context(d4)  # what is wrong with it ends the start here, and not that of each worker
+        serving = Workers(command, d4.workers, listening)
+    where = f"Listening on {names(listening)}"
+    await _serve(files, service, d4.metrics, where, serving, House(redis, settings))
+
+
+async def run_worker(
+    files: Files, settings: ServerConfig, service: Service, number: int, place: Path, sockets: Sequence[int]
+) -> None:
+    """One of several workers: its number, where its metrics are served, the sockets' descriptors."""
+    listening = [socket.socket(fileno=each) for each in sockets]
+    serving = Worker(redis_client.connect_or_end(settings.redis), settings, listening)
+    _follow_keeper(service)
+    await _serve(files, service, place, f"Worker {number} serves", serving)
+
+
+async def _serve(
+    files: Files,
+    service: Service,
+    where: Path | Endpoint | None,
+    status: str,
+    serving: Worker | Workers,
+    *others: House,
+) -> None:
+    """Serves until the service is to stop, with metrics at ``where``; all parts do their work meanwhile."""
+    parts: list[Part] = [serving, *others]
     async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(work)
-            for work in (
-                store.run(),
-                ingest.keep_alive(),
-                ingest.check_keys(),
-                ingest.check_blacklist(),
-                ingest.check_types(),
-                _keep_house(redis, ingest.types),
-                _tell_status(ingest, store, service),
-                _write_statistics(ingest, redis, d4.statistics_days),
-                figures.keep_looking(),
-            )
-        ]
-        servers: list[Door | asyncio.Server] = [await ingest.listen(each, context) for each in listening]
-        servers += await _serve_metrics(d4.metrics, figures)
-        reload = partial(_reload, files, context, ingest, enrolment, figures)
-        service.ready(f"Listening on {names(listening)}", reload)
+        works = [work for part in parts for work in part.works()]
+        begin = _begin(serving, service, status, partial(_reload, files, parts))
+        tasks = [group.create_task(work) for work in (*works, begin, _tell_status(serving, service))]
+        servers = await _serve_metrics(where, parts)
         await service.stopping.wait()
         for server in servers:
             server.close()
-        await ingest.stop_reading()
-        await store.flushed()
-        await ingest.close()
-        await _write_last_statistics(ingest.statistics, redis, d4.statistics_days)
+        await serving.close()
         await cancel(*tasks)
 
 
-def _reload(
-    files: Files, context: ssl.SSLContext, ingest: Ingest, enrolment: Enrolment, figures: Figures
-) -> str:
-    """What holds for connections to come: certificate, rules, enrolment. The rest needs a restart."""
+async def _begin(serving: Worker | Workers, service: Service, status: str, reload: Callable[[], str]) -> None:
+    await serving.open()
+    service.ready(status, reload)
+
+
+def _reload(files: Files, parts: Iterable[Part]) -> str:
+    """All parts take over what holds from now on, unless anything is wrong with it."""
     try:
         settings = config.load(ServerConfig, files()).value
-        d4 = settings.d4
-        # A context forgets its certificate before it looks at another, so that one is tried elsewhere first.
-        tls.server_context(d4.certificate, d4.key_file())
-        context.load_cert_chain(d4.certificate, d4.key_file())
+        worker.context(settings.d4)  # tried before any part takes it over
+        for part in parts:
+            part.reload(settings)
     except (config.ConfigError, tls.TLSError, OSError) as error:
         log.error("not reloaded, the old configuration stays: %s", error)
         return "Reload failed, the old configuration is in force"
-    ingest.types.configure(d4.rules())
-    ingest.limits, ingest.shared_secret = settings.limits, d4.secret()
-    enrolment.settings = d4
-    figures.certificate(d4.certificate)
     return "Reloaded"
 
 
-async def _look_first(ingest: Ingest) -> None:
-    """Which types are accepted is known before the first connection, unless Redis is away."""
-    looking = asyncio.create_task(ingest.types.renew(ingest.redis))
-    await asyncio.wait([looking], timeout=FIRST_LOOK_TIME)
-    await cancel(looking)
-    if not looking.cancelled():
-        looking.exception()  # _keep_house says that Redis does not work
+def _follow_keeper(service: Service) -> None:
+    """Stops this worker when standard input ends, since the keeper has ended then."""
+    loop, input = asyncio.get_running_loop(), sys.stdin.fileno()
+
+    def stop() -> None:
+        loop.remove_reader(input)
+        if not service.stopping.is_set():
+            service.stop()
+
+    loop.add_reader(input, stop)
 
 
-async def _keep_house(redis: Redis, types: Types) -> None:
-    """Makes the first queue, anew if Redis was emptied; drops what is beyond caps; frees what no queue needs.
-
-    While Redis is full, only the dropping and freeing work, and that is what makes room.
-    """
-    failing = False
-    caps = Backlogs()
-    while True:
-        try:
-            await caps.enforce(redis)
-            for type in {*types.names(), *(await queues.queues(redis)).values()}:
-                await queues.trim(redis, type)
-            await caps.count(redis)
-            await queues.create_first_queue(redis, FIRST_QUEUE, FIRST_QUEUE)
-        except RedisError as error:
-            if not failing:
-                log.error("Redis does not work, trying again: %s", redis_client.explain(error))
-            failing = True
-        else:
-            if failing:
-                log.info("Redis works again")
-            failing = False
-        await asyncio.sleep(HOUSEKEEPING_INTERVAL)
-
-
-async def _serve_metrics(where: Path | Endpoint | None, figures: Figures) -> list[asyncio.Server]:
+async def _serve_metrics(where: Path | Endpoint | None, parts: list[Part]) -> list[asyncio.Server]:
     """Metrics are worth a line in the log where they cannot be had, not a server that does not start."""
     if where is None:
         return []
-    registry = CollectorRegistry()
-    registry.register(figures)
     try:
-        return [await metrics.serve(where, registry)]
+        return [await metrics.serve(where, partial(_families, parts))]
     except OSError as error:
         log.warning("no metrics, cannot listen at %s: %s", where, error.strerror or error)
         return []
 
 
-async def _write_statistics(ingest: Ingest, redis: Redis, days: int) -> None:
-    """And looks, when Redis has them, who has sent as much as it may."""
-    while True:
-        await asyncio.sleep(STATISTICS_INTERVAL)
-        with suppress(RedisError):  # they are kept; _keep_house says that Redis does not work
-            await ingest.statistics.write(redis, days)
-            await ingest.check_caps()
+async def _families(parts: list[Part]) -> list[Metric]:
+    return [family for part in parts for family in await part.families()]
 
 
-async def _write_last_statistics(statistics: Statistics, redis: Redis, days: int) -> None:
-    writing = asyncio.create_task(statistics.write(redis, days))
-    await asyncio.wait([writing], timeout=LAST_WRITE_TIME)
-    await cancel(writing)
-    if writing.cancelled() or writing.exception():
-        log.warning("Redis did not take the last statistics; they are lost")
-
-
-async def _tell_status(ingest: Ingest, store: Store, service: Service) -> None:
+async def _tell_status(serving: Worker | Workers, service: Service) -> None:
     while True:
         await asyncio.sleep(STATUS_INTERVAL)
-        service.status(_status(ingest, store))
-
-
-def _status(ingest: Ingest, store: Store) -> str:
-    packets = sum(volume.packets for volume in ingest.statistics.volumes().values())
-    return (
-        f"{len(ingest)} connections, {packets} packets accepted, {store.stored} stored, "
-        f"{store.repeated} sent again and left out, {store.gaps} gaps, "
-        f"{ingest.refused.total()} connections refused"
-    )
+        service.status(figures.summary(await serving.families()))

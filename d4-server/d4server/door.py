@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 AT_ONCE = 100
 """Connections accepted in one turn of the event loop."""
 
+FEW = 2
+"""The same where several processes accept from one socket, so that each gets its share of a burst."""
+
 PAUSE = 1.0
 """Seconds until the next try where the kernel has no room for another connection."""
 
@@ -22,10 +25,13 @@ PAUSE = 1.0
 class Door:
     """One listening socket."""
 
-    def __init__(self, listening: socket.socket, accept: Callable[[socket.socket, str], None]) -> None:
+    def __init__(
+        self, listening: socket.socket, accept: Callable[[socket.socket, str], None], at_once: int = AT_ONCE
+    ) -> None:
         """``accept`` is given each connection with the peer's address, an IPv4 address always as such."""
         self._listening = listening
         self._accept = accept
+        self._at_once = at_once
         self._paused: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
@@ -42,7 +48,7 @@ class Door:
         self._listening.close()
 
     def _take(self) -> None:
-        for _ in range(AT_ONCE):
+        for _ in range(self._at_once):
             try:
                 connection, peer = self._listening.accept()
             except (BlockingIOError, ConnectionAbortedError):

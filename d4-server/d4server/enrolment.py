@@ -44,7 +44,9 @@ READ_SIZE = 1 << 14
 class Enrolment:
     """All enrolment connections of one server process."""
 
-    def __init__(self, redis: Redis, settings: D4) -> None:
+    def __init__(self, redis: Redis, settings: D4, replicas: int = 0) -> None:
+        """No key is given out that not so many replicas of Redis have."""
+        self._replicas = replicas
         self.settings = settings
         """For connections to come; replaced at a reload."""
         self._redis = redis
@@ -109,6 +111,7 @@ class Enrolment:
             key = await self._admit(talk, request)
         else:
             key = await self._renew(talk, request, nonce)
+        await sensors.replicated(self._redis, self._replicas)
         talk.say(gift.with_key(key))
         if not isinstance(enrolling.request(await talk.hear(REQUEST_TIME)), Done):
             raise ProtocolError("it did not say that it is done")

@@ -1,67 +1,31 @@
-"""What Prometheus is told of this server: each metric's name, meaning and labels (docs/operation.md).
-
-What the daemon counts is read at each scrape; what only Redis knows is looked up now and then, so that a
-scrape never waits for it.
-"""
+"""What Prometheus is told of a server: each metric's name, meaning and labels (docs/operation.md)."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from d4common.session import Reason
-from d4server import certificates
-from d4server.config import D4
 from d4server.enrolment import Enrolment
 from d4server.ingest import Ingest
 from d4server.store import Store
-from d4server.survey import Survey, survey
-
-LOOK_INTERVAL = 15.0
-"""Seconds between two looks at what lies in Redis."""
+from d4server.survey import Survey
 
 
-class Figures(Collector):
-    """The metrics of one server process."""
+class Figures:
+    """What one process that serves connections counts."""
 
-    def __init__(
-        self, redis: Redis, settings: D4, ingest: Ingest, store: Store, enrolment: Enrolment
-    ) -> None:
-        self._redis = redis
+    def __init__(self, ingest: Ingest, store: Store, enrolment: Enrolment) -> None:
         self._ingest, self._store, self._enrolment = ingest, store, enrolment
-        self._survey: Survey | None = None
-        self._certificate = certificates.end_of(settings.certificate)
-
-    def certificate(self, path: Path) -> None:
-        """The daemon has taken this certificate."""
-        self._certificate = certificates.end_of(path)
-
-    async def keep_looking(self) -> None:
-        """Looks at Redis again and again. While it does not answer, nothing is told of it but that."""
-        while True:
-            try:
-                self._survey = await survey(self._redis, self._ingest.types.names())
-            except RedisError:
-                self._survey = None
-            await asyncio.sleep(LOOK_INTERVAL)
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics, as they are now."""
+        """All of it, as it is now."""
         yield from self._connections()
         yield from self._traffic()
         yield from self._stored()
-        yield _gauge("d4_redis_up", "Whether Redis answered the last time.", int(self._survey is not None))
-        if self._survey is not None:
-            yield from _in_redis(self._survey)
-        if self._certificate is not None:
-            yield _gauge("d4_certificate_end_seconds", "When the certificate ends.", self._certificate)
 
     def _connections(self) -> Iterator[Metric]:
         kinds = {"plain": 0, "acknowledged": 0, **self._ingest.kinds(), "enrolment": len(self._enrolment)}
@@ -101,6 +65,45 @@ class Figures(Collector):
         yield _gauge("d4_store_waiting_bytes", "Bytes that wait for Redis.", store.waiting)
         yield from store.seconds.collect()
         yield from store.batches.collect()
+
+
+def of_redis(found: Survey | None) -> Iterator[Metric]:
+    """What lies in Redis; of one that did not answer nothing but that."""
+    yield _gauge("d4_redis_up", "Whether Redis answered the last time.", int(found is not None))
+    if found is not None:
+        yield from _in_redis(found)
+
+
+def of_certificate(end: float) -> Metric:
+    """The certificate in use, by when it ends, in seconds since the epoch."""
+    return _gauge("d4_certificate_end_seconds", "When the certificate ends.", end)
+
+
+def of_workers(pages: Mapping[int, Iterable[Metric]]) -> Iterator[Metric]:
+    """What several workers say, by their numbers: a family of each name, each sample with its ``worker``."""
+    yield _gauge("d4_workers", "Workers that serve.", len(pages))
+    merged: dict[str, Metric] = {}
+    for number, families in pages.items():
+        for family in families:
+            one = merged.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            for sample in family.samples:
+                one.add_sample(sample.name, {**sample.labels, "worker": str(number)}, sample.value)
+    yield from merged.values()
+
+
+def summary(families: Iterable[Metric]) -> str:
+    """The same in a line, of all workers together."""
+    sums: Counter[str] = Counter()
+    for family in families:
+        for sample in family.samples:
+            sums[sample.name] += int(sample.value)
+    workers = f"{sums['d4_workers']} workers, " if "d4_workers" in sums else ""
+    return (
+        f"{workers}{sums['d4_connections']} connections, {sums['d4_packets_total']} packets accepted, "
+        f"{sums['d4_stored_entries_total']} stored, "
+        f"{sums['d4_repeated_packets_total']} sent again and left out, "
+        f"{sums['d4_gaps_total']} gaps, {sums['d4_refused_connections_total']} connections refused"
+    )
 
 
 def _in_redis(found: Survey) -> Iterator[Metric]:

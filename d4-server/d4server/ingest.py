@@ -9,7 +9,6 @@ import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -19,6 +18,7 @@ from redis.exceptions import RedisError
 from d4common import journal
 from d4common.service import cancel
 from d4common.session import ALPN_ACK, Reason, Refused, Rules
+from d4server import door
 from d4server.blacklist import Blacklist
 from d4server.caps import Caps
 from d4server.config import Limits
@@ -75,7 +75,9 @@ class Ingest:
         self.types = Types(rules)
         self.limits = Limits()
         self.shared_secret: bytes | None = None
-        """What an unknown sensor may sign with, if anything. All three are configured anew at a reload."""
+        """What an unknown sensor may sign with, if anything."""
+        self.context: ssl.SSLContext
+        """TLS of connections to come, from listen() on. All of these are configured anew at a reload."""
         self.certificates = certificates
         self.refused: Counter[str] = Counter()
         """Connections closed, by reason."""
@@ -84,6 +86,8 @@ class Ingest:
         self.caps = Caps()
         self.rates: WeakValueDictionary[UUID, Rate] = WeakValueDictionary()
         """How fast each sensor that is connected sends."""
+        self.address_rates: WeakValueDictionary[str, Rate] = WeakValueDictionary()
+        """How fast each address does."""
         self.replays = Replays()
         self.replayed = 0
         """Packets of plain D4 that were left out because they had come before."""
@@ -119,11 +123,14 @@ class Ingest:
         """What clients may agree on with this server; with nothing of it they get plain D4."""
         return [ALPN_ACK, *self._others]
 
-    async def listen(self, listening: socket.socket, context: ssl.SSLContext) -> Door:
-        """Accepts on a listening socket, with TLS, until that is closed."""
-        door = Door(listening, partial(self._accept, context))
-        door.open()
-        return door
+    async def listen(
+        self, listening: socket.socket, context: ssl.SSLContext, at_once: int = door.AT_ONCE
+    ) -> Door:
+        """Accepts on a listening socket, with TLS, until that is closed; so many in a turn."""
+        self.context = context
+        opened = Door(listening, self._accept, at_once)
+        opened.open()
+        return opened
 
     async def keep_alive(self) -> None:
         """Answers sensors to which nothing was said for long, and ends sessions that are dead."""
@@ -197,7 +204,7 @@ class Ingest:
         """Closes what stop_reading() has left open."""
         await asyncio.gather(*(connection.close() for connection in self._parting))
 
-    def _accept(self, context: ssl.SSLContext, plain: socket.socket, address: str) -> None:
+    def _accept(self, plain: socket.socket, address: str) -> None:
         """Begins a connection, or closes it before anything is done for it."""
         try:
             place = self._gate.enter(address, self.limits)
@@ -205,16 +212,16 @@ class Ingest:
             plain.close()
             self._report(refusal, address)
             return
-        task = asyncio.create_task(self._serve(context, plain, address, place))
+        task = asyncio.create_task(self._serve(plain, address, place))
         place.end = task.cancel
         self._serving.add(task)
 
-    async def _serve(self, context: ssl.SSLContext, plain: socket.socket, address: str, place: Place) -> None:
+    async def _serve(self, plain: socket.socket, address: str, place: Place) -> None:
         """One connection, from its handshake to its end."""
         task = asyncio.current_task()
         assert task is not None
         try:
-            reader, writer = await _shake_hands(context, plain)
+            reader, writer = await _shake_hands(self.context, plain)
             chosen = writer.get_extra_info("ssl_object").selected_alpn_protocol()
             if chosen in self._others:
                 place.prove()  # whether it does so, and how many there may be, is their business
@@ -247,21 +254,22 @@ class Ingest:
                 connection.abort()
 
     def _report(self, refusal: Refused, address: str, connection: Connection | None = None) -> None:
-        """Counts a refusal, and logs it unless the same one was logged within the minute."""
+        """Counts a refusal, and logs it unless the same one was logged within the minute.
+
+        Of strangers an address has one line for each reason, whatever UUIDs they name.
+        """
         self.refused[refusal.reason] += 1
         named = connection.receiver.sensor if connection else None
-        self.statistics.refused(refusal.reason, address, named if connection and connection.known else None)
-        sensor = str(named or "unknown")
-        before = self._repeats.held_back((refusal.reason, sensor, address))
+        known = named if connection and connection.known else None
+        self.statistics.refused(refusal.reason, address, known)
+        before = self._repeats.held_back((refusal.reason, known, address))
         if before is None:
             return
+        sensor = str(named or "unknown")
         more = f" ({before} more like this in the last minute)" if before else ""
         log.warning(
             "refused sensor %s at %s: %s%s",
-            sensor,
-            address,
-            refusal,
-            more,
+            *(sensor, address, refusal, more),
             extra={
                 "MESSAGE_ID": journal.REFUSED,
                 "D4_SENSOR": sensor,
@@ -282,6 +290,9 @@ async def _shake_hands(
     await loop.connect_accepted_socket(lambda: secured, plain)
     try:
         await asyncio.wait_for(secured.shaken, HANDSHAKE_TIMEOUT)
+    except ssl.SSLCertVerificationError as error:
+        hint = "`d4-sensor renew --certificate` gets a sensor another"
+        raise Refused(Reason.CERTIFICATE, f"its certificate: {error.verify_message}; {hint}") from None
     except ssl.SSLError as error:
         why = (error.reason or str(error)).lower().replace("_", " ")
         raise Refused(Reason.HANDSHAKE, f"the TLS handshake failed: {why}") from None

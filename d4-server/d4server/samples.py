@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import heapq
 from codecs import getincrementaldecoder
+from collections.abc import Collection
 from typing import NamedTuple
 from uuid import UUID
 
 from redis.asyncio import Redis
 
 from d4common import queue_settings
+from d4common.compression import decompress
+from d4common.packet import CHUNK_NAMES
 from d4common.queue_settings import members_of
 from d4common.queues import queues
 from d4common.records import streams
-from d4server.lines import CHUNKS
 
 MOST_BYTES = 4096
 """Bytes that are shown of a record."""
@@ -39,8 +41,11 @@ class Record(NamedTuple):
     hex: str
 
 
-async def sample(redis: Redis, queue: str, most: int) -> list[Record]:
-    """The last records, the newest first. Raises KeyError where there is no queue of this name."""
+async def sample(redis: Redis, queue: str, most: int, chunks: Collection[str] = CHUNK_NAMES) -> list[Record]:
+    """The last records, the newest first; of the types ``chunks`` each entry is one.
+
+    Raises KeyError where there is no queue of this name.
+    """
     type = (await queues(redis))[queue]
     group = (await queue_settings.settings(redis, [queue]))[queue].group
     members = await redis.smembers(members_of(group)) if group else None
@@ -53,12 +58,12 @@ async def sample(redis: Redis, queue: str, most: int) -> list[Record]:
         order, key, id, fields = heapq.heappop(newest)
         if (following := await _before(redis, key, f"({id}")) is not None:
             heapq.heappush(newest, following)
-        sensor, data = fields.get(b"sensor", b""), fields.get(b"data", b"")
-        if len(sensor) != 16:
+        try:
+            uuid, data = UUID(bytes=fields[b"sensor"]), decompress(fields)
+        except (KeyError, ValueError):
             continue  # what no server has put there
-        uuid = UUID(bytes=sensor)
         if members is None or str(uuid).encode() in members:
-            records = [data] if type in CHUNKS else list(filter(None, reversed(data.split(b"\n"))))
+            records = [data] if type in chunks else list(filter(None, reversed(data.split(b"\n"))))
             found += [_record(uuid, -order[0] / 1000, each) for each in records]
     return found[:most]
 

@@ -126,6 +126,9 @@ class Secured(asyncio.Transport, asyncio.BufferedProtocol):
                 self.shaken.set_result(None)
             while data := self._tls.read(RECORD):
                 self._protocol.data_received(data)
+                if not self._incoming.pending and not self._tls.pending():
+                    break  # to be told so by an exception would cost more than all the rest of it
+            self._flush()
         except ssl.SSLWantReadError:
             self._flush()
         except ssl.SSLError as error:
@@ -133,8 +136,9 @@ class Secured(asyncio.Transport, asyncio.BufferedProtocol):
             self._end(error)
             self._tcp.close()
         else:
-            self._end(None)  # it has said that nothing more comes
-            self._tcp.close()
+            if not data:
+                self._end(None)  # it has said that nothing more comes
+                self._tcp.close()
 
     def _flush(self) -> None:
         if self._outgoing.pending and not self._tcp.is_closing():

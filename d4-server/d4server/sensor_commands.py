@@ -88,7 +88,8 @@ def _list(settings: ServerConfig, as_json: bool) -> None:
     """d4-server sensors list"""
     found = with_redis(settings.redis, _known)
     if not as_json:
-        print(f"{'UUID':36}  {'STATE':8}  {'ADDED':16}  {'SEEN':16}  {'TODAY':>9}  {'CODE':9}  NAME")
+        head = f"{'UUID':36}  {'STATE':8}  {'SOURCE':13}  {'ADDED':16}  {'SEEN':16}"
+        print(f"{head}  {'TODAY':>9}  {'CODE':9}  NAME")
     for sensor, seen, packets in found:
         print(_object(sensor, seen, packets) if as_json else _row(sensor, seen, packets))
 
@@ -106,7 +107,8 @@ async def _known(redis: Redis) -> list[tuple[Sensor, int, int]]:
 def _row(sensor: Sensor, seen: int, packets: int) -> str:
     heard = time_of(seen) if seen else "-"
     activity = f"{time_of(sensor.added)}  {heard:16}  {packets:9}"
-    return f"{sensor.uuid}  {sensor.state:8}  {activity}  {sensor.code or '-':9}  {sensor.name}".rstrip()
+    admission = f"{sensor.state:8}  {sensor.source or '-':13}"
+    return f"{sensor.uuid}  {admission}  {activity}  {sensor.code or '-':9}  {sensor.name}".rstrip()
 
 
 def _object(sensor: Sensor, seen: int, packets: int) -> str:

@@ -7,7 +7,8 @@ sensors on one node of a Redis Cluster, since much of it changes in one step.
   administrator calls the sensor, if anything.
 - ``former``, ``former_until``: the key before, and until when it is valid too. ``renewing`` is there
   while the sensor is not known to have taken over the new one.
-- ``source`` is ``shared-secret`` where the sensor came in by that, which is its key until it gets another.
+- ``source``: by what it came in: ``added``, ``approved``, ``token``, or ``shared-secret``, which is its key
+  until it gets another.
 - ``revoked``: since when the sensor is locked out; then there is no key.
 - ``claim``, ``claim_until``, ``origin``: of a sensor that enrols; see admission.py.
 - ``offered``: the key of one that somebody has registered and that waits for approval; it is none before.
@@ -32,6 +33,7 @@ from redis.asyncio.client import Pipeline
 
 from d4common import config, enrolling
 from d4common.config import option, section
+from d4common.records import REPLICA_TIME, NotReplicated
 from d4common.sender import Identity
 
 ALL = "d4:{sensors}"
@@ -41,10 +43,15 @@ PENDING = "d4:{sensors}:pending"
 
 CAPS, SILENCE, SILENT = "d4:{sensors}:caps", "d4:{sensors}:silence", "d4:{sensors}:silent"
 
+WRITTEN = "d4:{sensors}:written"
+"""Written to be waited for; it holds nothing."""
+
 FORMER_LIFETIME = 86400
 """Seconds for which a key stays valid after another one took its place."""
 
 _KEY_FIELDS = ("key", "former", "former_until", "renewing")
+
+_SHOWN_FIELDS = ("name", "source", "added", "key", "revoked", "claim", "offered")
 
 _ROTATE = """
 -- KEYS: sensor. ARGV: key that it has proved to have, new key, until when the former stays valid.
@@ -85,6 +92,8 @@ class Sensor(NamedTuple):
     uuid: UUID
     name: str
     state: str
+    source: str
+    """By what it came in, as its record has it; empty where it has not, or its record does not say."""
     added: int
     code: str
     """Of one that is pending, what it shows too."""
@@ -123,7 +132,7 @@ async def add(redis: Redis, identity: Identity) -> None:
     if key == identity.key:
         return  # it may have another one that is valid, and a name
     async with redis.pipeline() as pipe:
-        pipe.hset(record, mapping={"key": identity.key, "added": int(time.time())})
+        pipe.hset(record, mapping={"key": identity.key, "added": int(time.time()), "source": "added"})
         pipe.hdel(record, "former", "former_until", "renewing", "claim", "offered")
         enlist(pipe, identity.uuid, origin)
         await pipe.execute()
@@ -182,7 +191,7 @@ async def known(redis: Redis) -> list[Sensor]:
     uuids = sorted({*await redis.smembers(ALL), *await redis.zrange(PENDING, 0, -1)})
     async with redis.pipeline(transaction=False) as pipe:
         for uuid in uuids:
-            pipe.hmget(record_of(UUID(uuid.decode())), "name", "added", "key", "revoked", "claim", "offered")
+            pipe.hmget(record_of(UUID(uuid.decode())), *_SHOWN_FIELDS)
         records = await pipe.execute()
     found = (_sensor(UUID(uuid.decode()), *record) for uuid, record in zip(uuids, records, strict=True))
     return [sensor for sensor in found if sensor is not None]
@@ -191,6 +200,7 @@ async def known(redis: Redis) -> list[Sensor]:
 def _sensor(
     uuid: UUID,
     name: bytes | None,
+    source: bytes | None,
     added: bytes | None,
     key: bytes | None,
     revoked: bytes | None,
@@ -198,14 +208,29 @@ def _sensor(
     offered: bytes | None,
 ) -> Sensor | None:
     """A sensor in its record; None for a request that was forgotten meanwhile."""
-    text, since = (name or b"").decode(), int(added or 0)
+    text, by, since = (name or b"").decode(), (source or b"").decode(), int(added or 0)
     if revoked:
-        return Sensor(uuid, text, "revoked", since, "")
+        return Sensor(uuid, text, "revoked", by, since, "")
     if key:
-        return Sensor(uuid, text, "approved", since, "")
+        return Sensor(uuid, text, "approved", by, since, "")
     if claim or offered:
-        return Sensor(uuid, text, "pending", since, enrolling.code(claim.decode()) if claim else "")
+        return Sensor(uuid, text, "pending", by, since, enrolling.code(claim.decode()) if claim else "")
     return None
+
+
+async def replicated(redis: Redis, replicas: int) -> None:
+    """Returns when so many replicas have what was written of sensors until now. Raises NotReplicated.
+
+    For a key that a sensor is given: a replica that takes over must know it.
+    """
+    if not replicas:
+        return
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.set(WRITTEN, "")  # Redis waits for the last write of the connection, so that there must be one
+        pipe.wait(replicas, REPLICA_TIME)
+        _, count = await pipe.execute()
+    if count < replicas:
+        raise NotReplicated(f"fewer than {replicas} replicas have what it stores")
 
 
 async def keys_of(redis: Redis, sensor: UUID) -> tuple[bytes, ...]:

@@ -96,15 +96,17 @@ class Statistics:
         """By day and name in Redis: what is to be added to everybody's days, and is in no tally any more."""
         self._writing = asyncio.Lock()
 
-    def data(self, sensor: UUID, address: str, type: str, payload: bytes) -> None:
-        """A packet of data came, authentic, from a sensor at an address."""
+    def data(
+        self, sensor: UUID, address: str, type: str, payloads: Sequence[bytes], chunk: bool = False
+    ) -> None:
+        """Packets of one type came, authentic, from a sensor at an address: of lines, or a chunk of bytes."""
         volumes = self._heard(sensor, address).volumes
         volume = volumes.get(type)
         if volume is None:
             volume = volumes[type] = Volume()
-        volume.packets += 1
-        volume.bytes += len(payload)
-        volume.records += lines.count(type, payload)
+        volume.packets += len(payloads)
+        volume.bytes += sum(map(len, payloads))
+        volume.records += len(payloads) if chunk else lines.count(b"".join(payloads))
 
     def volumes(self) -> dict[str, Volume]:
         """All that came since the start, by type."""

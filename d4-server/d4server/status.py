@@ -21,12 +21,17 @@ from d4server.survey import Survey, survey
 
 
 class Daemon(NamedTuple):
-    """What the daemon of this host says: open connections by kind, sensors, and bytes that wait for Redis."""
+    """What the daemon of this host says: open connections by kind, sensors, and bytes that wait for Redis.
+
+    All of its ``workers`` together, if there are several (otherwise None): so many serve at the moment. A
+    sensor that is connected to two of them counts twice.
+    """
 
     connections: dict[str, int]
     sensors: int
     waiting: int
     certificate_end: float | None
+    workers: int | None = None
 
 
 class Disk(NamedTuple):
@@ -106,13 +111,7 @@ def ask_daemon(where: Path | Endpoint | None, problems: list[str]) -> Daemon | N
     if where is None:
         return None
     try:
-        samples = metrics.fetch(where)
-        return Daemon(
-            {labels["kind"]: int(value) for labels, value in samples["d4_connections"]},
-            int(_one(samples, "d4_sensors_connected")),
-            int(_one(samples, "d4_store_waiting_bytes")),
-            _one(samples, "d4_certificate_end_seconds") if "d4_certificate_end_seconds" in samples else None,
-        )
+        return _daemon(metrics.fetch(where))
     except (FileNotFoundError, ConnectionRefusedError):
         problems.append(f"d4-server does not run, or serves no metrics at {where}")
     except OSError as error:
@@ -122,8 +121,23 @@ def ask_daemon(where: Path | Endpoint | None, problems: list[str]) -> Daemon | N
     return None
 
 
-def _one(samples: Samples, name: str) -> float:
-    return samples[name][0][1]
+def _daemon(samples: Samples) -> Daemon:
+    """What its metrics say. Raises KeyError where they are not those of a d4-server."""
+    workers = int(_sum(samples, "d4_workers")) if "d4_workers" in samples else None
+    connections: Counter[str] = Counter()
+    for labels, value in samples["d4_connections"] if workers != 0 else ():
+        connections[labels["kind"]] += int(value)
+    return Daemon(
+        dict(connections),
+        int(_sum(samples, "d4_sensors_connected")),
+        int(_sum(samples, "d4_store_waiting_bytes")),
+        _sum(samples, "d4_certificate_end_seconds") if "d4_certificate_end_seconds" in samples else None,
+        workers,
+    )
+
+
+def _sum(samples: Samples, name: str) -> float:
+    return sum(value for _, value in samples.get(name, ()))
 
 
 async def _ask_redis(settings: ServerConfig, problems: list[str]) -> Stored | None:

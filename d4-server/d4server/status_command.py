@@ -60,9 +60,10 @@ def lines(found: Status, now: float) -> Iterator[str]:
 
 
 def _server(daemon: Daemon) -> str:
-    kinds = ", ".join(f"{number} {kind}" for kind, number in daemon.connections.items())
+    kinds = ", ".join(f"{number} {kind}" for kind, number in daemon.connections.items()) or "none"
     waiting = f", {size(daemon.waiting)} wait for Redis" if daemon.waiting else ""
-    return f"{daemon.sensors} sensors connected; connections: {kinds}{waiting}"
+    workers = "" if daemon.workers is None else f"{daemon.workers} workers, "
+    return f"{workers}{daemon.sensors} sensors connected; connections: {kinds}{waiting}"
 
 
 def _redis(stored: Stored) -> Iterator[tuple[str, str]]:

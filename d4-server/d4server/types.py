@@ -119,10 +119,6 @@ class Types:
         self.rules = _decide(self._configured, decided)
         return True
 
-    def names(self) -> list[str]:
-        """All types of which there may be streams, refused ones too: what was stored is not gone."""
-        return sorted({*_names(self._configured), *self._decided}, key=_order)
-
     def check(self, type: str) -> None:
         """Raises Refused for data of a type that an administrator refuses."""
         meta = is_meta(type)
@@ -150,7 +146,7 @@ def _decide(configured: Rules, decided: Mapping[str, bytes]) -> Rules:
     accepted = {name for name, what in decided.items() if what == _ACCEPTED}
     names = (_names(configured) - decided.keys()) | accepted
     metas = frozenset(filter(is_meta, names))
-    return Rules(frozenset(int(name) for name in names - metas), metas)
+    return Rules(frozenset(int(name) for name in names - metas), metas, configured.chunks)
 
 
 def _names(rules: Rules) -> set[str]:

@@ -20,7 +20,7 @@ from d4common.tls import TLSError
 
 T = TypeVar("T")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
 """Seconds between rounds of attempts to connect: doubled each time, up to the longest."""
 
 DRAIN_TIME = 5.0

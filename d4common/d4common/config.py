@@ -99,8 +99,9 @@ def section(kind: type[T]) -> T:
 def load(schema: type[T], files: list[Path]) -> Loaded[T]:
     """Reads ``files`` in order into ``schema``. Raises ConfigError with all that is wrong.
 
-    A section may have a method ``problems() -> Iterator[str]`` for what single values cannot show; what it
-    yields is reported beside the rest.
+    A section may have a method ``problems() -> Iterator[str]`` for what single values cannot show, and
+    ``schema`` one that yields a section's name with each, for what single sections cannot; all of it is
+    reported beside the rest.
     """
     problems: list[str] = []
     values: dict[tuple[str, str], Any] = {}
@@ -128,12 +129,13 @@ def load(schema: type[T], files: list[Path]) -> Loaded[T]:
     for name, kind in sections.items():
         own = {key: value for (place, key), value in values.items() if place == name}
         built[name] = kind(**own)
-        check = getattr(built[name], "problems", None)
-        if check is not None:
-            problems += [f"{_whence(name, written, files)}: [{name}] {text}" for text in check()]
+    whole = schema(**built)
+    found = [(name, text) for name, part in built.items() for text in _problems(part)]
+    for name, text in (*found, *_problems(whole)):
+        problems.append(f"{_whence(name, written, files)}: [{name}] {text}")
     if problems:
         raise ConfigError(problems)
-    return Loaded(schema(**built), written)
+    return Loaded(whole, written)
 
 
 def system_files(name: str) -> list[Path]:
@@ -217,6 +219,12 @@ def _field(
 def _instead(word: str, known: Mapping[str, object]) -> str:
     close = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {close[0]}?" if close else f"; there is {', '.join(known)}"
+
+
+def _problems(built: Any) -> list[Any]:
+    """What a section, or the whole, says of itself."""
+    check = getattr(built, "problems", None)
+    return [] if check is None else [*check()]
 
 
 def _whence(name: str, written: Mapping[tuple[str, str], Written], files: list[Path]) -> str:

@@ -36,6 +36,9 @@ EXTENDED = 254
 CHUNKS = frozenset({1, 4, 5, 7})
 """Types that are a stream of bytes: pcap, dnscap, pcapng, YAF. The others' records are lines."""
 
+CHUNK_NAMES = frozenset(map(str, CHUNKS))
+"""The same, as Redis streams are named by them."""
+
 _LAYOUT = struct.Struct("<BB16sQ32sI")
 _SIZE = struct.Struct("<I")
 _NO_HMAC = bytes(32)
@@ -87,14 +90,17 @@ class Decoder:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._given = 0
+        """Bytes of the buffer that were given out; they are removed once for all packets of a read."""
         self._header: Header | None = None
 
     def __len__(self) -> int:
         """Bytes that wait for the rest of their packet."""
-        return len(self._buffer)
+        return len(self._buffer) - self._given
 
     def receive_data(self, data: bytes) -> None:
         """Takes bytes from the peer."""
+        self._forget()
         self._buffer += data
 
     def next_header(self) -> Header | None:
@@ -102,8 +108,8 @@ class Decoder:
 
         Raises PacketError where it claims a payload above MAX_PAYLOAD.
         """
-        if self._header is None and len(self._buffer) >= HEADER_SIZE:
-            header = Header(*_LAYOUT.unpack_from(self._buffer))
+        if self._header is None and len(self._buffer) >= self._given + HEADER_SIZE:
+            header = Header(*_LAYOUT.unpack_from(self._buffer, self._given))
             if header.size > MAX_PAYLOAD:
                 raise PacketError(f"claims {header.size} bytes; {MAX_PAYLOAD} is the most")
             self._header = header
@@ -114,12 +120,18 @@ class Decoder:
         header = self.next_header()
         if header is None:
             return None
-        end = HEADER_SIZE + header.size
+        begin, end = self._given, self._given + HEADER_SIZE + header.size
         if len(self._buffer) < end:
             return None
         with memoryview(self._buffer) as view:
-            payload = bytes(view[HEADER_SIZE:end])
-            signed = b"".join((view[:26], _NO_HMAC, view[58:end]))
-        del self._buffer[:end]
+            payload = bytes(view[begin + HEADER_SIZE : end])
+            signed = b"".join((view[begin : begin + 26], _NO_HMAC, view[begin + 58 : end]))
+        self._given = end
+        if end == len(self._buffer):
+            self._forget()
         self._header = None
         return Packet(header, payload, signed)
+
+    def _forget(self) -> None:
+        del self._buffer[: self._given]
+        self._given = 0

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from d4common import queue_settings
+from d4common.compression import decompress
 from d4common.records import Entry, streams
 from d4common.redis_cluster import Cluster
 from d4common.service import cancel
@@ -42,8 +43,14 @@ class Delivery(NamedTuple):
     id: bytes
     entry: Entry
 
-    def records(self) -> list[bytes]:
-        """The records of an entry of lines, without their line feeds and without empty ones."""
+    def records(self, chunks: bool = False) -> list[bytes]:
+        """The lines of an entry, without their line feeds and without empty ones.
+
+        Of a type that is chunks the entry's bytes are what there is; they follow on those of the last entry
+        of this sensor.
+        """
+        if chunks:
+            return [self.entry.data]
         return [line for line in self.entry.data.split(b"\n") if line]
 
 
@@ -317,7 +324,7 @@ def _entry(key: bytes, fields: dict[bytes, bytes]) -> Entry:
     """The entry in a stream's fields; nothing, for what no server of this project has put there."""
     type = key.partition(b"}:")[2].decode()
     try:
-        return Entry(UUID(bytes=fields[b"sensor"]), type, int(fields[b"time"]), fields[b"data"])
+        return Entry(UUID(bytes=fields[b"sensor"]), type, int(fields[b"time"]), decompress(fields))
     except (KeyError, ValueError):
         log.warning("%s holds an entry that no server put there; it is passed over", key.decode())
         return Entry(UUID(int=0), type, 0, b"")

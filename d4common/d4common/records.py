@@ -4,9 +4,9 @@ Every data type (a D4 type as text, or a meta type such as ``maltrail``) has PAR
 records are all in the one that its UUID chooses, so they keep their order. The partition is the key's hash
 tag, so that whatever belongs to one partition lies on one node of a Redis Cluster.
 
-An entry holds what one packet completed: whole records for types that are lines, never one entry per
-line. What is numbered (docs/protocol.md, section 2) is appended once, however often it comes: the number
-that a spool has come to lies beside its stream, and both change in one step.
+An entry holds what packets completed that came together: whole records for types that are lines, never
+one entry per line. What is numbered (docs/protocol.md, section 2) is appended once, however often it comes:
+the number that a spool has come to lies beside its stream, and both change in one step.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from d4common.compression import PLAIN, compress
 from d4common.redis_cluster import Cluster
 
 PARTITIONS = 16
@@ -32,41 +33,47 @@ REPLICA_TIME = 1000
 _APPEND = """
 -- All of a batch that is for one partition, or nothing of it. KEYS: streams, and numbers that spools have
 -- come to. ARGV: lifetime of these, then group after group: which key is the stream, which the spool's
--- number (0 for plain entries), the sensor, how many entries. A plain entry is time and data; a numbered
--- one is the number of its first packet, its time, how many packets it has, and their payloads. Of packets
--- only those are appended whose numbers are higher than what the spool has come to.
-local function add(stream, sensor, time, data)
-  redis.call('XADD', stream, '*', 'sensor', sensor, 'time', time, 'data', data)
-end
+-- number (0 for plain entries), the sensor, how many entries. A plain entry is time, field and data; a
+-- numbered one is the number of its first packet, its time, how many packets it has, the field and their
+-- payloads, as one piece where they are compressed. Of packets only those are appended whose numbers are
+-- higher than what the spool has come to; where that parts what is compressed, nothing from there on is
+-- appended, and the answer says so (cut).
 local function spooled(stream, spool, sensor, at, count)
   local before = tonumber(redis.call('GET', spool) or '0')
-  local stored, entries, repeated, gaps = before, 0, 0, {}
+  local stored, entries, repeated, cut, gaps = before, 0, 0, 0, {}
   for _ = 1, count do
-    local number, time, packets = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
-    local first, last = at + 3, at + 2 + packets
+    local number, time = tonumber(ARGV[at]), ARGV[at + 1]
+    local packets, field = tonumber(ARGV[at + 2]), ARGV[at + 3]
+    local pieces = field == 'data' and packets or 1
+    local first, last = at + 4, at + 3 + pieces
     local again = math.max(0, math.min(packets, stored + 1 - number))
-    repeated = repeated + again
-    if again < packets then
-      if number > stored + 1 then
-        gaps[#gaps + 1] = stored + 1
-        gaps[#gaps + 1] = number - 1
+    if again > 0 and again < packets and pieces < packets then
+      cut = 1
+    end
+    if cut == 0 then
+      repeated = repeated + again
+      if again < packets then
+        if number > stored + 1 then
+          gaps[#gaps + 1] = stored + 1
+          gaps[#gaps + 1] = number - 1
+        end
+        local data = ARGV[last]
+        if first + again < last then
+          data = table.concat(ARGV, '', first + again, last)
+        end
+        if data ~= '' then
+          redis.call('XADD', stream, '*', 'sensor', sensor, 'time', time, field, data)
+          entries = entries + 1
+        end
+        stored = number + packets - 1
       end
-      local data = ARGV[last]
-      if first + again < last then
-        data = table.concat(ARGV, '', first + again, last)
-      end
-      if data ~= '' then
-        add(stream, sensor, time, data)
-        entries = entries + 1
-      end
-      stored = number + packets - 1
     end
     at = last + 1
   end
   if stored > before then
     redis.call('SET', spool, string.format('%.0f', stored), 'EX', ARGV[1])
   end
-  return at, {stored, entries, repeated, unpack(gaps)}
+  return at, {stored, entries, repeated, cut, unpack(gaps)}
 end
 local answers, at = {}, 2
 while at <= #ARGV do
@@ -77,8 +84,8 @@ while at <= #ARGV do
     at, answers[#answers + 1] = spooled(stream, spool, sensor, at, count)
   else
     for _ = 1, count do
-      add(stream, sensor, ARGV[at], ARGV[at + 1])
-      at = at + 2
+      redis.call('XADD', stream, '*', 'sensor', sensor, 'time', ARGV[at], ARGV[at + 1], ARGV[at + 2])
+      at = at + 3
     end
   end
 end
@@ -91,7 +98,7 @@ class NotReplicated(RedisError):  # type: ignore[misc]
 
 
 class Entry(NamedTuple):
-    """What one packet completed: its sensor, data type, time (seconds since the epoch) and bytes."""
+    """What packets have completed: their sensor, data type, time (seconds since the epoch) and bytes."""
 
     sensor: UUID
     type: str
@@ -167,13 +174,20 @@ class Batch:
     async def append(self, redis: Redis) -> list[Progress]:
         """Appends what is not known to be appended, and says how far spools have come.
 
-        It takes one round trip, to each node of a Cluster at once. One Redis that is full takes nothing;
+        It takes one round trip, to each node of a Cluster at once, and another one where Redis was to part
+        what is compressed, since some of it came before. One Redis that is full takes nothing;
         nodes of a Cluster, and a Redis that is to wait for replicas, take all of a partition or nothing.
 
         Raises what redis-py raises, and NotReplicated; then it is to be called again. That appends nothing
         twice but this: plain entries of a partition of which the answer was lost, since it cannot be known
         whether they were taken. What is numbered is appended once even then.
         """
+        await self._append(redis)
+        while not all(part.taken for part in self._parts.values()):
+            await self._append(redis)
+        return [each for part in self._parts.values() for each in part.progress.values()]
+
+    async def _append(self, redis: Redis) -> None:
         parts = [part for part in self._parts.values() if self._replicas or not part.taken]
         whole = not self._replicas and not isinstance(redis, Cluster)
         async with redis.pipeline(transaction=whole) as pipe:
@@ -190,7 +204,6 @@ class Batch:
                 raise answer
         if self._replicas and parts and answers[-1] < self._replicas:
             raise NotReplicated(f"fewer than {self._replicas} replicas have what it stores")
-        return [each for part in self._parts.values() for each in part.progress.values()]
 
     def _wait(self, pipe: Any, parts: Sequence[_Part]) -> None:
         """Redis waits for the last write of the connection, so that there must be one in any case."""
@@ -207,6 +220,8 @@ class _Part:
         self.taken = False
         """Whether Redis has said that it has it."""
         self.progress: dict[tuple[Spool, str], Progress] = {}
+        self._parted: set[tuple[Spool, str]] = set()
+        """Those that are sent as single packets, since Redis has some of them."""
         self._plain: dict[tuple[UUID, str], list[Entry]] = {}
         self._numbered: dict[tuple[Spool, str], list[Numbered]] = {}
 
@@ -219,29 +234,44 @@ class _Part:
     def append(self, pipe: Any) -> None:
         """Puts the script into a pipeline; all its keys lie on one node of a Redis Cluster."""
         keys: dict[str, int] = {}
-        arguments: list[bytes | int] = [SPOOL_LIFETIME]
+        arguments: list[bytes | str | int] = [SPOOL_LIFETIME]
         for (sensor, type), entries in self._plain.items():
             place = keys.setdefault(stream(type, self.number), len(keys) + 1)
             arguments += (place, 0, sensor.bytes, len(entries))
             for entry in entries:
-                arguments += (entry.timestamp, entry.data)
+                arguments += (entry.timestamp, *compress(entry.data))
         for (spool, type), group in self._numbered.items():
             place = keys.setdefault(stream(type, self.number), len(keys) + 1)
             reached = f"d4:{{{self.number}}}:spool:{spool.sensor}:{spool.id}"
             full = [entry for entry in group if entry.payloads]
             arguments += (place, keys.setdefault(reached, len(keys) + 1), spool.sensor.bytes, len(full))
             for each in full:
-                arguments += (each.number, each.timestamp, len(each.payloads), *each.payloads)
+                field, pieces = PLAIN, each.payloads
+                if (spool, type) not in self._parted:
+                    field, data = compress(b"".join(each.payloads))
+                    pieces = each.payloads if field == PLAIN else (data,)
+                arguments += (each.number, each.timestamp, len(each.payloads), field, *pieces)
         pipe.eval(_APPEND, len(keys), *keys, *arguments)
 
     def take(self, answers: Sequence[Sequence[int]]) -> None:
-        """Redis has it. What this did is what the first answer says; further ones were to make sure."""
-        for (spool, type), answer in zip(self._numbered, answers, strict=True):
-            stored, entries, repeated, *gaps = answer
+        """Redis has it, but for what it was to part. Progress is what the first answers say that it did.
+
+        (Further ones, where that was sent again to make sure, say what came again.)
+        """
+        for key, answer in zip(tuple(self._numbered), answers, strict=True):
+            stored, entries, repeated, cut, *gaps = answer
             pairs = list(zip(gaps[::2], gaps[1::2], strict=True))
-            before = self.progress.setdefault(
-                (spool, type), Progress(spool, stored, entries, repeated, pairs)
-            )
-            self.progress[spool, type] = before._replace(stored=stored)
+            before = self.progress.get(key)
+            if before is None or key in self._parted:
+                before = before or Progress(key[0], 0, 0, 0, [])
+                entries, repeated = before.entries + entries, before.repeated + repeated
+                self.progress[key] = Progress(key[0], stored, entries, repeated, before.gaps + pairs)
+            else:
+                self.progress[key] = before._replace(stored=stored)
+            self._parted.discard(key)
+            if cut:
+                self._parted.add(key)
+                rest = [each for each in self._numbered[key] if each.number + len(each.payloads) > stored + 1]
+                self._numbered[key] = rest
         self._plain.clear()
-        self.taken = True
+        self.taken = not self._parted

@@ -25,6 +25,8 @@ T = TypeVar("T")
 TIMEOUTS = {"socket_connect_timeout": 5, "socket_timeout": 30}
 """Seconds. No command waits for longer than that on purpose."""
 
+TLS = {"ssl": True, "ssl_check_hostname": True}
+
 SENTINEL_OPTIONS: dict[str, Any] = {"socket_connect_timeout": 2, "socket_timeout": 2, "retry": None}
 """Seconds after which the next Sentinel is asked."""
 
@@ -38,6 +40,8 @@ def connect(url: RedisURL | str, password: str | None = None) -> Redis:
     url = redis_url.parse(url) if isinstance(url, str) else url
     own = url.password if password is None else password
     options: dict[str, Any] = {"username": url.user, "password": own, "retry": None, **TIMEOUTS}
+    if url.tls:
+        options |= TLS
     if url.scheme == "redis+cluster":
         return Cluster(url.endpoints, options)
     if url.scheme == "redis+sentinel":
@@ -46,8 +50,6 @@ def connect(url: RedisURL | str, password: str | None = None) -> Redis:
         redis = Redis(unix_socket_path=url.path, db=url.db, **options)
         redis.connection_pool.connection_class = _UnixConnection
         return redis
-    if url.scheme == "rediss":
-        options |= {"ssl": True, "ssl_check_hostname": True}
     return Redis(host=url.endpoints[0].host, port=url.endpoints[0].port, db=url.db, **options)
 
 
@@ -62,7 +64,8 @@ def connect_or_end(where: RedisSection) -> Redis:
 def _master(url: RedisURL, options: dict[str, Any]) -> Redis:
     """The master of which the Sentinels say that it is one now. They themselves need no password."""
     sentinels = [(each.host, each.port) for each in url.endpoints]
-    sentinel = Sentinel(sentinels, sentinel_kwargs=SENTINEL_OPTIONS)
+    asking = SENTINEL_OPTIONS | (TLS if url.tls else {})
+    sentinel = Sentinel(sentinels, sentinel_kwargs=asking)
     return sentinel.master_for(url.master, db=url.db, **options)
 
 

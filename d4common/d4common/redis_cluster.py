@@ -72,9 +72,20 @@ class Cluster(AsyncCoreCommands):  # type: ignore[misc]
                 return await node.execute_command(*args, **options)
             except RedisError as error:
                 self.hear(error)
+                if change(error) == "ASK":
+                    return await self.ask(error, *args, **options)
                 if change(error) != "MOVED":
                     raise
         return await (await self.node(_key(args))).execute_command(*args, **options)
+
+    async def ask(self, answer: RedisError, *args: Any, **options: Any) -> Any:
+        """Does a command at the node that ``answer``, an ASK, names: there a key is while its slot moves."""
+        host, _, port = said(answer).rpartition(" ")[2].rpartition(":")
+        async with self._client((host, int(port))).pipeline(transaction=False) as pipe:
+            pipe.execute_command("ASKING")
+            pipe.execute_command(*args, **options)
+            _, found = await pipe.execute()
+        return found
 
     def pipeline(self, transaction: bool = True) -> ClusterPipeline:
         """Commands to be sent together; as a transaction only such as have their keys in one slot."""
@@ -95,7 +106,7 @@ class Cluster(AsyncCoreCommands):  # type: ignore[misc]
 
     def hear(self, error: BaseException) -> None:
         """Takes note of what a node answered: it may mean that another one has the key now."""
-        if isinstance(error, (ConnectionError, TimeoutError)) or change(error):
+        if isinstance(error, (ConnectionError, TimeoutError)) or change(error) not in (None, "ASK"):
             self._known = False
 
     async def disconnect(self) -> None:
@@ -168,7 +179,9 @@ class ClusterPipeline(AsyncCoreCommands):  # type: ignore[misc]
         """The answers, in the order of the commands; errors among them, or the first of them raised.
 
         A WAIT goes to each node that anything goes to, behind the rest; its answer is the lowest of theirs.
-        Where it is not known which node has a key, that is raised in any case, and nothing is sent.
+        Where it is not known which node has a key, that is raised in any case, and nothing is sent. A key
+        that is on its way to another node is followed there, but not where a WAIT or a transaction would
+        not hold for both nodes.
         """
         everywhere = [n for n, (args, _) in enumerate(self._commands) if args[0] == "WAIT"]
         parts: dict[Redis, list[int]] = {}
@@ -203,10 +216,23 @@ class ClusterPipeline(AsyncCoreCommands):  # type: ignore[misc]
                 answers: list[Any] = await pipe.execute(raise_on_error=False)
             except RedisError as error:
                 answers = [error] * len(numbers)
-        for answer in answers:
-            if isinstance(answer, RedisError):
-                self._cluster.hear(answer)
+        for place, number in enumerate(numbers):
+            if isinstance(answers[place], RedisError):
+                answers[place] = await self._follow(answers[place], number)
         return answers
+
+    async def _follow(self, error: RedisError, number: int) -> Any:
+        """What comes of a command that a node has refused: an answer of another node, or an error."""
+        self._cluster.hear(error)
+        waits = any(args[0] == "WAIT" for args, _ in self._commands)
+        if change(error) != "ASK" or self._transaction or waits:
+            return error
+        args, options = self._commands[number]
+        try:
+            return await self._cluster.ask(error, *args, **options)
+        except RedisError as other:
+            self._cluster.hear(other)
+            return other
 
 
 def _lowest(counts: list[Any]) -> Any:

@@ -18,8 +18,8 @@ PORT = 6379
 SENTINEL_PORT = 26379
 
 FORMS = (
-    "unix:///PATH, redis://HOST:PORT/DB, rediss://HOST:PORT/DB, "
-    "redis+sentinel://HOST:PORT,HOST:PORT/MASTER/DB or redis+cluster://HOST:PORT,HOST:PORT"
+    "unix:///PATH, redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,HOST:PORT/MASTER/DB "
+    "or redis+cluster://HOST:PORT,HOST:PORT (rediss instead of redis is TLS)"
 )
 
 
@@ -27,11 +27,13 @@ FORMS = (
 class RedisURL:
     """A URL in its parts. ``str()`` is what may be shown: the URL without its password.
 
-    ``scheme`` is unix, redis, rediss, redis+sentinel or redis+cluster. ``endpoints`` are the Redis, the
-    Sentinels, or some nodes of the Cluster, which name the others; none where there is a ``path``.
+    ``scheme`` is unix, redis, redis+sentinel or redis+cluster; with ``tls`` all that is spoken to speaks TLS.
+    ``endpoints`` are the Redis, the Sentinels, or some nodes of the Cluster, which name the others; none
+    where there is a ``path``.
     """
 
     scheme: str
+    tls: bool = False
     endpoints: tuple[Endpoint, ...] = ()
     path: str = ""
     master: str = ""
@@ -45,13 +47,12 @@ class RedisURL:
 
 
 _URL = re.compile(
-    r"(?P<scheme>unix|rediss?|redis\+sentinel|redis\+cluster)://"
+    r"(?P<scheme>unix|redis(?P<tls>s)?(?P<kind>\+sentinel|\+cluster)?)://"
     r"(?:(?P<user>[^:@/\s]*)(?P<secret>:[^@/\s]*)?@)?(?P<rest>\S+)"
 )
 _PLACE = {
     "unix": r"(?P<path>/[^\s?]+)(?:\?db=(?P<db>[0-9]{1,3}))?",
     "redis": r"(?P<hosts>[^@/,?\s]+)(?:/(?P<db>[0-9]{1,3}))?",
-    "rediss": r"(?P<hosts>[^@/,?\s]+)(?:/(?P<db>[0-9]{1,3}))?",
     "redis+sentinel": r"(?P<hosts>[^@/?\s]+)/(?P<master>[^@/?\s]+)(?:/(?P<db>[0-9]{1,3}))?",
     "redis+cluster": r"(?P<hosts>[^@/?\s]+)",
 }
@@ -64,10 +65,11 @@ def parse(value: str) -> RedisURL:
     """
     wanted = f"must be {FORMS}"
     match = _URL.fullmatch(value)
-    place = re.fullmatch(_PLACE[match["scheme"]], match["rest"]) if match else None
+    scheme = match["scheme"].replace("rediss", "redis") if match else ""
+    place = re.fullmatch(_PLACE[scheme], match["rest"]) if match else None
     if match is None or place is None:
         raise ValueError(wanted)
-    scheme, parts = match["scheme"], place.groupdict()
+    parts = place.groupdict()
     endpoint = config.endpoint(SENTINEL_PORT if scheme == "redis+sentinel" else PORT)
     try:
         hosts = tuple(map(endpoint, parts["hosts"].split(","))) if "hosts" in parts else ()
@@ -75,6 +77,7 @@ def parse(value: str) -> RedisURL:
         raise ValueError(f"{wanted}: {parts['hosts']} {error}") from None
     return RedisURL(
         scheme,
+        bool(match["tls"]),
         hosts,
         parts.get("path") or "",
         parts.get("master") or "",
@@ -97,7 +100,8 @@ class RedisSection:
     url: RedisURL = option(
         parse,
         "unix:///run/redis-d4/redis-server.sock",
-        "unix:///PATH, redis[s]://HOST:PORT/DB, redis+sentinel://HOST,HOST/MASTER or redis+cluster://HOST,HOST.",
+        "unix:///PATH, redis://HOST:PORT/DB, redis+sentinel://HOST,HOST/MASTER or redis+cluster://HOST,HOST; "
+        "rediss is TLS.",
         mask=without_password,
     )
     password_file: Path | None = option(

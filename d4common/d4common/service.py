@@ -103,12 +103,17 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
 
 async def _watch() -> None:
     """Tells the watchdog, twice in its time, that the event loop turns (sd_watchdog_enabled(3))."""
-    microseconds = int(os.environ.get("WATCHDOG_USEC", "0"))
-    if not microseconds or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return
-    while True:
+    most = watchdog()
+    while most:
         _tell("WATCHDOG=1")
-        await asyncio.sleep(microseconds / 2_000_000)
+        await asyncio.sleep(most / 2)
+
+
+def watchdog() -> float | None:
+    """Seconds for which this process may be silent (WatchdogSec=), if its service manager has set any."""
+    microseconds = int(os.environ.get("WATCHDOG_USEC", "0"))
+    ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return microseconds / 1_000_000 if microseconds and ours else None
 
 
 def inherited_sockets(name: str) -> list[socket.socket]:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from d4common.packet import EXTENDED, META_HEADER, Decoder, Header, Packet, PacketError, encode
+from d4common.packet import CHUNK_NAMES, EXTENDED, META_HEADER, Decoder, Header, Packet, PacketError, encode
 
 ALPN_ACK = "d4-ack/1"
 """What client and server agree on in the TLS handshake (RFC 7301) before an acknowledged session."""
@@ -72,10 +72,14 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Rules:
-    """What a server accepts: D4 types, and the names that a meta header may give to type 254."""
+    """What a server accepts: D4 types, and the names that a meta header may give to type 254.
+
+    ``chunks`` are those of both, as text, that are bytes, stored as they come; the rest are lines.
+    """
 
     types: frozenset[int]
     meta_types: frozenset[str]
+    chunks: frozenset[str] = CHUNK_NAMES
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,7 @@ class MetaHeader:
     document: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Data:
+class Data(NamedTuple):
     """An authentic packet of data. ``type`` is the D4 type as text, or the meta type's name for 254.
 
     ``number`` is its number in its spool; in plain D4 it has none.

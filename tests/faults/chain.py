@@ -10,14 +10,15 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import NamedTuple
 
 from faults.proxy import Contexts, Proxy
+from faults.table import Row
 from redis.exceptions import RedisError
 from serving import Server, end, own_redis
 from waiting import wait_for
 
 from d4common import event, tls
+from d4common.compression import decompress
 from d4common.event import Event
 from d4common.records import partition, stream, streams
 from d4common.session import ALPN_ACK
@@ -34,27 +35,6 @@ PATIENCE = 300.0
 """Seconds that events may take to arrive."""
 
 
-class Row(NamedTuple):
-    """What has become of the events that were ``sent``: how many lines the stream has, of which kind."""
-
-    sent: int
-    stored: int
-    lost: int
-    doubled: int
-    in_order: bool
-    faults: int
-    seconds: float
-
-    @property
-    def faultless(self) -> bool:
-        """Whether each event is there once, in its place."""
-        return (self.stored, self.lost, self.doubled, self.in_order) == (self.sent, 0, 0, True)
-
-
-DONE: dict[str, Row] = {}
-"""Rows of the fault table that were made, by what happened."""
-
-
 class Chain:
     """Redis, d4-servers, a proxy before them, and `d4-sensor send` that follows a file. A context manager.
 
@@ -68,13 +48,15 @@ class Chain:
         spool: Path | None = None,
         data: Path | None = None,
         recorded: bool = False,
+        events: int = EVENTS,
     ) -> None:
         """``spool`` and ``data``: where the source and Redis keep what they have, if not beside the rest.
 
-        With ``recorded`` the proxy hears what is said.
+        With ``recorded`` the proxy hears what is said. ``events``: how many there are, at most EVENTS.
         """
         self._exit = ExitStack()
         self._runner = runner or {}
+        self._events, self._lines = events, b"".join(LINES[:events])
         self.directory = Path(self._exit.enter_context(TemporaryDirectory(prefix="faults-")))
         self.redis = own_redis(self.directory, data, self._runner.get("redis", ()))
         self.servers: list[Server] = []
@@ -88,6 +70,8 @@ class Chain:
         identity.make(self.identity)
         self.uuid = sensors.read_identity(self.identity).uuid
         self.source = self._source(spool or self.directory / "spool")
+        self.ahead = AHEAD
+        """Events that the file has beyond those in the stream."""
         self.faults = 0
         """How often something was done to the chain."""
         numbered = self.directory / "numbered.log"
@@ -116,7 +100,7 @@ class Chain:
     def steps(self, faults: int) -> Iterator[int]:
         """Gives 0, 1, …, each when a further part of the events is in the stream: time for the next fault."""
         for number in range(faults):
-            self.flow(EVENTS * (number + 1) // (faults + 1))
+            self.flow(self._events * (number + 1) // (faults + 1))
             yield number
             self.faults += 1
 
@@ -129,7 +113,7 @@ class Chain:
 
         def happened() -> object:
             self._look()
-            self._write(min(self._arrived + AHEAD, EVENTS - 1))
+            self._write(min(self._arrived + self.ahead, self._events - 1))
             return condition()
 
         wait_for(happened, PATIENCE)
@@ -149,9 +133,9 @@ class Chain:
     def finish(self) -> Row:
         """Lets all events arrive, ends what brought them in an orderly way, and counts."""
         with suppress(AssertionError):  # the row says how many are missing
-            self.flow(EVENTS - 1)
-            self._write(EVENTS)  # it comes behind all that a source may send again
-            self.flow(EVENTS)
+            self.flow(self._events - 1)
+            self._write(self._events)  # it comes behind all that a source may send again
+            self.flow(self._events)
         for daemon in (self.source, *(server.daemon for server in self.servers)):
             status, _ = end(daemon)
             assert (status, "Traceback" in daemon.log.read_text()) == (0, False), daemon.log.read_text()
@@ -171,21 +155,21 @@ class Chain:
         key = stream("maltrail", partition(self.uuid))
         with suppress(RedisError):
             for id, fields in self.server.redis.xrange(key, self._last):
-                self._arrived += fields[b"data"].count(b"\n")
+                self._arrived += decompress(fields).count(b"\n")
                 self._last = f"({id.decode()}"
 
     def _write(self, count: int) -> None:
         """Lets the file grow to about so many events, mostly with an unfinished line at its end."""
-        size = len(LINES) * count // EVENTS
-        self._written += self._file.write(LINES[self._written : size])
+        size = len(self._lines) * count // self._events
+        self._written += self._file.write(self._lines[self._written : size])
 
     def _count(self) -> Row:
-        numbers = [number_in(line) for entry in self.entries() for line in entry[b"data"].splitlines()]
+        numbers = [number_in(line) for entry in self.entries() for line in decompress(entry).splitlines()]
         distinct = set(numbers)
         return Row(
-            sent=EVENTS,
+            sent=self._events,
             stored=len(numbers),
-            lost=len(set(range(EVENTS)) - distinct),
+            lost=len(set(range(self._events)) - distinct),
             doubled=len(numbers) - len(distinct),
             in_order=numbers == sorted(numbers),
             faults=self.faults,
@@ -238,4 +222,4 @@ def number_in(line: bytes) -> int:
     return int(event.parse(line.decode()).trail.partition(".")[0])
 
 
-LINES = b"".join(map(line, range(EVENTS)))
+LINES = [line(number) for number in range(EVENTS)]

@@ -14,9 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from faults.chain import EVENTS, Chain, Row
+from faults.chain import AHEAD, EVENTS, Chain
 from faults.disk import Disk
 from faults.proxy import ENDLESS
+from faults.table import Row
 from serving import Server
 
 from d4common import tls
@@ -134,12 +135,19 @@ def server_restarted() -> Row:
 
 @fault("disk of the spool full", NO_ROOT)
 def spool_full() -> Row:
-    """Once so that the spool leaves the rest of the disk to others, once to the last byte."""
+    """Once so that the spool leaves the rest of the disk to others, once to the last byte.
+
+    Nothing comes through meanwhile, and more waits than the spool has ever had room for: otherwise it would
+    go on in what it has.
+    """
     with Disk(100 << 20) as disk, Chain(runner={"source": disk.runner}, spool=disk.path / "spool") as chain:
         for number in chain.steps(2):
+            chain.flow_until(chain.proxy.hold)
+            chain.ahead = AHEAD * (2 + number)
             disk.fill(free=number * (50 << 20))
             chain.says(chain.source, "trying again every second", number + 1)
             disk.empty()
+            chain.proxy.release()
             chain.says(chain.source, "the spool can be written again", number + 1)
         return chain.finish()
 

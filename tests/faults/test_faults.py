@@ -5,12 +5,12 @@ Each must be there once, and in its place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from faults.chain import DONE, Row
 from faults.rows import FAULTS
+from faults.table import PROPERTY, Row
 
 # redis-py 4.3 leaves the socket open where a Redis is not there that it wants to connect to.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -29,8 +29,11 @@ def rows(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Row]]]:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_nothing_is_lost_and_nothing_doubled(fault: str, rows: dict[str, Future[Row]]) -> None:
+def test_nothing_is_lost_and_nothing_doubled(
+    fault: str, rows: dict[str, Future[Row]], record_property: Callable[[str, object], None]
+) -> None:
     if FAULTS[fault].lacks:
         pytest.skip(FAULTS[fault].lacks)
-    DONE[fault] = row = rows[fault].result()
+    row = rows[fault].result()
+    record_property(PROPERTY, (fault, row._asdict()))
     assert row.faultless, row

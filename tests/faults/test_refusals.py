@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from faults.chain import EVENTS, Chain
+from faults.chain import Chain
 from faults.impostor import Impostor, acknowledging, saying
 
 from d4common.delivery import UNANSWERED
@@ -23,13 +23,16 @@ from d4sensor import identity
 from d4server import certificates, sensors
 from demo.chain import Failed
 
+EVENTS = 12_000
+"""Enough for some to be at each stage while something is wrong."""
+
 HTTP = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 @pytest.fixture
 def chain() -> Iterator[Chain]:
     """A chain through which some events have gone; what is done to it in a test loses and doubles none."""
-    with Chain() as chain:
+    with Chain(events=EVENTS) as chain:
         chain.flow(EVENTS // 5)
         yield chain
         row = chain.finish()

@@ -1,56 +1,31 @@
 """Byte streams that the real D4 clients produced, and what must come out of them.
 
-They are not part of this repository: they lie in ``../shared/corpus/d4`` or where D4_CORPUS says.
+They are not part of this repository: they lie in ``../shared/corpus/d4`` or where D4_CORPUS says. Those that
+no client produced are played to a server in test_synthetic.py, with others of their kind.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 from chunks import bytewise, pieces
+from synthetic import CORPUS, KEY, SYNTHETIC
 
 from d4common.packet import Decoder, PacketError
 from d4common.session import Data, Hello, MetaHeader, Reason, Receiver, Refused, Rules
 
-CORPUS = Path(os.environ.get("D4_CORPUS") or Path(__file__).parents[2].parent / "shared/corpus/d4")
-KEY = b"private key to change"
 RULES = Rules(frozenset({1, 2, 3, 8, 254}), frozenset({"maltrail"}))
 
 pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus of client streams at {CORPUS}")
 
 EXPECTED: dict[str, Any] = json.loads((CORPUS / "EXPECTED.json").read_text()) if CORPUS.is_dir() else {}
 CLIENTS = [name for name in EXPECTED if "/" not in name]
-
-SYNTHETIC = {
-    "bad_hmac_second": (1, Reason.HMAC),
-    "wrong_key": (0, Reason.HMAC),
-    "version_77": (1, None),
-    "uuid_not_v4": (0, Reason.UUID_VERSION),
-    "uuid_change": (1, Reason.UUID_CHANGE),
-    "type_change_1_8": (1, Reason.TYPE_CHANGE),
-    "type254_without_2": (0, Reason.NO_META_HEADER),
-    "meta_after_254": (1, Reason.TYPE_CHANGE),
-    "meta_invalid_json": (0, Reason.META_HEADER),
-    "meta_unknown_type": (0, Reason.META_TYPE),
-    "meta_no_type": (0, Reason.META_HEADER),
-    "oversize_claim_1000001": (0, Reason.SIZE),
-    "max_size_1000000": (1, None),
-    "replay_x3": (3, None),
-    "thousand_empty": (1000, None),
-    "meta_split_3": (None, None),
-    "ts_zero_and_max": (None, None),
-    "truncated_mid_header": (None, None),
-    "truncated_mid_payload": (None, None),
-}
-"""How many packets of data each gives (None: as many as EXPECTED.json has), and why it is refused, if so."""
 
 
 def receive(chunks: Iterable[bytes]) -> tuple[list[Hello | MetaHeader | Data], Reason | None, int]:
@@ -106,7 +81,7 @@ def test_stream_of_a_client_decodes_to_what_it_was_given(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in SYNTHETIC if f"synthetic/{name}.d4" in EXPECTED])
 def test_made_up_stream_is_taken_or_refused(name: str) -> None:
     expected = EXPECTED[f"synthetic/{name}.d4"]
-    count, reason = SYNTHETIC[name]
+    _, count, reason = SYNTHETIC[name]
     if count is None:
         count = sum(n for type, n in expected["packets_per_type"].items() if type != "2")
     for chunks in cuts((CORPUS / f"synthetic/{name}.d4").read_bytes()):

@@ -133,6 +133,21 @@ def test_a_lost_answer_is_given_again_until_all_is_done(run: Run, by_token: bool
     run(test)
 
 
+def test_no_key_is_given_out_that_no_replica_has(
+    run: Run, tmp_path: Path, redis_socket: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once one has, or none is wanted any more, the same request gets it."""
+
+    async def test(server: Enrolling) -> None:
+        uuid, token = uuid4(), await server.token()
+        async with serving(tmp_path, redis_socket, replicas=1) as careful:
+            assert await careful.enroll(uuid, token=token) == {}
+        assert "fewer than 1 replicas have what it stores" in caplog.text
+        assert (await server.enroll(uuid, token=token))["status"] == "approved"
+
+    run(test)
+
+
 def test_nobody_takes_over_a_sensor(run: Run) -> None:
     """Neither one that waits, nor one that was let in a moment ago, nor one that has long been known."""
 

@@ -105,6 +105,13 @@ def test_each_record_becomes_a_datagram_and_is_acknowledged(exporter: Exporter, 
     wait_for(lambda: exporter.outstanding() == 0)
 
 
+def test_a_chunk_is_a_datagram_as_it_came(exporter: Exporter, receiver: Receiver) -> None:
+    exporter.config.write_text(exporter.config.read_text().replace("[queue]\n", "[queue]\nchunks = yes\n"))
+    exporter.append(b"\na\n\n", b"half")
+    exporter.daemon.start()
+    wait_for(lambda: receiver.datagrams == [b"\na\n\n", b"half"])
+
+
 def test_without_line_feeds_over_ipv6(tmp_path: Path, redis_socket: Path) -> None:
     exporter = Exporter(tmp_path, redis_socket, "::1", "newline = no\n")
     exporter.make_queue()

@@ -21,6 +21,7 @@ from waiting import until, wait_for
 
 from d4common import queues, records, redis_client, tls
 from d4common.client import Client
+from d4common.compression import decompress
 from d4common.config import Endpoint
 from d4common.outbox import MemoryOutbox
 from d4common.sender import Identity, Sender
@@ -69,7 +70,7 @@ class Site:
             (UUID(bytes=fields[b"sensor"]), line)
             for entries in found
             for _, fields in entries
-            for line in fields[b"data"].splitlines()
+            for line in decompress(fields).splitlines()
         ]
 
     async def send(self, fail: Callable[[], None]) -> None:

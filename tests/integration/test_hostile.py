@@ -57,12 +57,17 @@ class Besieged(Server):
         return of_process(self.daemon.process.pid).private
 
     @contextmanager
-    def unmoved(self) -> Iterator[None]:
-        """What happens meanwhile must not be noticed, nor what is still going on at the end."""
+    def unmoved(self, newcomer: bool = True) -> Iterator[None]:
+        """What happens meanwhile must not be noticed, nor what is still going on at the end.
+
+        With ``newcomer`` not by who connects then, either.
+        """
         alone, before = self.latency(), self.memory()
         yield
         assert self.latency() < max(SLOWEST, 3 * alone)
         assert self.memory() < before + MOST_MORE
+        if not newcomer:
+            return
         began = time.monotonic()
         with self.connect() as another:
             another.sendall(packet(self.good, 8, b"another\n"))
@@ -103,6 +108,16 @@ def test_connections_that_say_nothing(server: Besieged) -> None:
         for number in range(1900):
             stack.enter_context(server.plain(number))
     assert "refused" not in server.log()
+
+
+def test_ten_thousand_connections_that_say_nothing(server: Besieged) -> None:
+    """Most are closed at once. Whoever comes new is, too, until the oldest of the others make room."""
+    server.begin()
+    with ExitStack() as stack, server.unmoved(newcomer=False):
+        silent = [stack.enter_context(server.plain(number)) for number in range(10_000)]
+        wait_for(lambda: sum(map(is_closed, silent)) >= 8000)
+    for address in ("127.0.1.1", "127.0.1.100"):
+        assert server.log().count(f"at {address}: 2000 connections have not proved themselves yet") == 1
 
 
 def test_connections_that_say_nothing_after_the_handshake(server: Besieged) -> None:
@@ -198,6 +213,7 @@ def test_random_bytes_after_the_handshake(server: Besieged) -> None:
             with server.connect() as connection, suppress(OSError):
                 connection.sendall(random.Random(seed).randbytes(20_000))
                 assert closed(connection)
+    assert 1 <= server.log().count("refused sensor") <= 3, "by size, UUID or type, each once"
 
 
 def test_plain_text_on_the_port_of_tls(server: Besieged) -> None:
@@ -214,12 +230,21 @@ def test_plain_text_on_the_port_of_tls(server: Besieged) -> None:
 
 
 def test_strangers_with_uuids_of_their_own(server: Besieged) -> None:
+    """An address has one line for all of them, and an approved sensor its own."""
     server.begin()
     with server.unmoved():
         for _ in range(100):
             with server.connect() as connection:
                 connection.sendall(packet(uuid4(), 3, b"x\n"))
                 assert closed(connection)
+    assert server.log().count("refused sensor") == 1
+    approved = server.sensor(), server.sensor()
+    for uuid in (uuid4(), *approved):
+        with server.connect() as connection:
+            connection.sendall(packet(uuid, 3, b"x\n", key=b"wrong"))
+            assert closed(connection)
+    for uuid in approved:
+        wait_for(lambda uuid=uuid: f"refused sensor {uuid} at 127.0.0.1: the HMAC" in server.log())
 
 
 def test_tls_is_not_negotiated_again(server: Besieged) -> None:

@@ -87,12 +87,14 @@ def test_one_that_has_expired_or_is_of_another_ca_is_refused(
     sensor = server.sensor()
     monkeypatch.setattr(client_certificates, "LIFE", timedelta(minutes=-1))
     assert is_refused(server, sensor, certificate_of(sensor, tmp_path))
-    wait_for(lambda: "certificate has expired; `d4-sensor renew --certificate`" in server.log())
+    said = "refused sensor unknown at 127.0.0.1: its certificate: certificate has expired; `d4-sensor renew"
+    wait_for(lambda: said in server.log())
     monkeypatch.undo()
     other = tmp_path / "other"
     certificates.ensure(other, [])
     client_certificates.ensure(other)
     assert is_refused(server, sensor, certificate_of(sensor, other))
+    assert server.log().count("refused") == 1, "once a minute of an address"
     assert server.lines(sensor, "3") == []
 
 

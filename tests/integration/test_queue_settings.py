@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ReadOnlyError
-from storing import NOW, SENSOR, SENSORS, entries, length, run, texts
+from storing import NOW, SENSOR, SENSORS, entries, length, noise, run, texts
 
 from d4common import queue_settings, queues, records
 from d4common.queue_settings import GROUPS, Settings, members_of
@@ -230,7 +230,7 @@ def test_what_a_consumer_has_at_hand_is_left_to_it_for_a_while(
 def test_a_cap_in_bytes_is_about_memory(redis_socket: Path) -> None:
     async def test(redis: Redis) -> None:
         await queues.create_queue(redis, "maltrail", "q")
-        await records.append(redis, entries(*(["x" * 4000] * 500)))
+        await records.append(redis, entries(*[noise(4000)] * 500))
         await queue_settings.change(redis, "q", cap_bytes=1 << 20)
         await enforce(redis)
         await queues.trim(redis, "maltrail")
@@ -245,7 +245,7 @@ def test_a_cap_makes_room_in_a_redis_that_is_full(redis_socket: Path) -> None:
     async def test(redis: Redis) -> None:
         await queues.create_queue(redis, "maltrail", "q")
         await queue_settings.change(redis, "q", cap_entries=100)
-        await records.append(redis, entries(*(["x" * 4000] * 1000)))
+        await records.append(redis, entries(*[noise(4000)] * 1000))
         used = (await redis.info("memory"))["used_memory"]
         await redis.config_set("maxmemory", used - 100_000)
         try:
@@ -377,6 +377,22 @@ def test_a_sample_of_bytes_is_text_all_the_same(redis_socket: Path) -> None:
         await redis.xadd(records.stream("1", 4), {"anything": "else"})
         [found] = await samples.sample(redis, "q", 9)
         assert (found.text, found.size, found.hex) == ("\\xd4\\xc3\n\n", 4, "d4c30a0a")
+        assert len(await samples.sample(redis, "q", 9, chunks=())) == 1, "as lines"
+        await redis.xadd(records.stream("1", 5), {"sensor": SENSORS[5].bytes, "lz4": b"no block"})
+        assert await samples.sample(redis, "q", 9) == [found]
+
+    run(redis_socket, test)
+
+
+def test_a_sample_is_of_what_was_compressed_too(redis_socket: Path) -> None:
+    async def test(redis: Redis) -> None:
+        await queues.create_queue(redis, "maltrail", "q")
+        await records.append(redis, entries("one line of many\n" * 100))
+        [(_, fields)] = await redis.xrange(records.stream("maltrail", records.partition(SENSOR)))
+        assert b"lz4" in fields
+        assert [each.text for each in await samples.sample(redis, "q", 2)] == ["one line of many"] * 2
+        [whole] = await samples.sample(redis, "q", 2, chunks=["maltrail"])
+        assert whole.size == 1700
 
     run(redis_socket, test)
 

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from storing import NOW, SENSOR, SENSORS, entries, length, run
+from storing import NOW, SENSOR, SENSORS, entries, length, noise, run, texts
 
-from d4common import queues, records
+from d4common import compression, queues, records
+from d4common.compression import decompress
 from d4common.queues import Consumer, Delivery
 from d4common.records import Entry, Numbered, Progress, Spool
 
@@ -63,6 +64,11 @@ def test_records_are_the_lines_of_an_entry(data: bytes, lines: list[bytes]) -> N
     assert Delivery(b"d4:{7}:3", b"1-1", Entry(SENSOR, "3", 0, data)).records() == lines
 
 
+def test_chunks_are_the_bytes_of_an_entry() -> None:
+    entry = Entry(SENSOR, "1", 0, b"\n\na\n\0b")
+    assert Delivery(b"d4:{7}:1", b"1-1", entry).records(chunks=True) == [entry.data]
+
+
 def test_all_entries_are_appended_or_none(redis_socket: Path) -> None:
     async def test(redis: Redis) -> None:
         await records.append(redis, [])
@@ -71,7 +77,7 @@ def test_all_entries_are_appended_or_none(redis_socket: Path) -> None:
         try:
             # There is room for the first of them.
             with pytest.raises(RedisError):
-                await records.append(redis, entries(*["x" * 900_000] * 9))
+                await records.append(redis, entries(*[noise(900_000)] * 9))
         finally:
             await redis.config_set("maxmemory", 0)
         assert await length(redis) == 0
@@ -96,7 +102,7 @@ def packets(
 async def stored(redis: Redis, sensor: UUID = SENSOR, type: str = "maltrail") -> list[str]:
     """What the stream of a sensor holds."""
     found = await redis.xrange(records.stream(type, records.partition(sensor)))
-    return [fields[b"data"].decode() for _, fields in found]
+    return [decompress(fields).decode() for _, fields in found]
 
 
 def test_packets_are_appended_once_however_often_they_come(redis_socket: Path) -> None:
@@ -132,6 +138,33 @@ def test_of_packets_together_those_are_appended_that_are_new(redis_socket: Path)
         await records.append(redis, [packets(1, "a", "b")])
         assert await records.append(redis, [packets(2, "b", "c", "d")]) == [Progress(SPOOL, 4, 1, 1, [])]
         assert await stored(redis) == ["ab", "cd"]
+
+    run(redis_socket, test)
+
+
+def test_what_is_compressed_and_came_in_part_is_parted_and_nothing_doubled(redis_socket: Path) -> None:
+    a, b, c, d = (letter * 2000 + "\n" for letter in "abcd")
+
+    async def test(redis: Redis) -> None:
+        await queues.create_queue(redis, "maltrail", "q")
+        await records.append(redis, [packets(1, a, b)])
+        found = await records.append(redis, [packets(2, b, c), *entries("plain"), packets(4, d)])
+        assert found == [Progress(SPOOL, 4, 2, 1, [])]
+        assert await records.append(redis, [packets(1, a, b, c, d)]) == [Progress(SPOOL, 4, 0, 4, [])]
+        assert sorted(await stored(redis)) == sorted([a + b, c, d, "plain"])
+        taken = await Consumer(redis, "maltrail", "q", "c").read(9, NOW)
+        assert sorted(texts(taken)) == sorted(" ".join([a + b, c, d, "plain"]))
+
+    run(redis_socket, test)
+
+
+def test_lines_of_a_kind_take_less_room_than_they_have(redis_socket: Path) -> None:
+    async def test(redis: Redis) -> None:
+        key = records.stream("maltrail", records.partition(SENSOR))
+        text = "".join(f"{number} {noise(20)} is one of many lines\n" for number in range(1000))
+        await records.append(redis, [packets(1, text)])
+        assert await redis.memory_usage(key) < len(text) / 2
+        assert await stored(redis) == [text]
 
     run(redis_socket, test)
 
@@ -217,7 +250,7 @@ def test_how_far_a_spool_has_come_is_forgotten_in_the_end(redis_socket: Path) ->
 def test_a_full_redis_takes_no_part_of_what_is_numbered(redis_socket: Path, plain: list[Entry]) -> None:
     async def test(redis: Redis) -> None:
         await records.append(redis, [packets(1, "a")])
-        many = [*plain, *(packets(number, "x" * 300_000) for number in range(2, 20))]
+        many = [*plain, *(packets(number, noise(300_000)) for number in range(2, 20))]
         used = (await redis.info("memory"))["used_memory"]
         for room in (0, 1_000_000, 3_000_000):  # none, for some of what is queued, for all of what is queued
             await redis.config_set("maxmemory", used + room)
@@ -241,10 +274,12 @@ sendings = st.lists(
 how many packets make one entry."""
 
 
-@given(sendings)
+@given(sendings, st.sampled_from(["", "." * compression.WORTH]))
 def test_any_order_of_two_connections_ends_with_each_number_once_and_in_order(
-    redis_server: Path, sendings: list[list[tuple[int, int | None, int]]]
+    redis_server: Path, sendings: list[list[tuple[int, int | None, int]]], filling: str
 ) -> None:
+    """Where each packet can be compressed, too."""
+
     async def test(redis: Redis) -> None:
         await redis.flushall()
         spool, reached, next = Spool(SENSOR, uuid4()), 0, [1, 1]
@@ -255,11 +290,14 @@ def test_any_order_of_two_connections_ends_with_each_number_once_and_in_order(
                     next[connection] = max(1, reached + 1 - back)
                 first = next[connection]
                 next[connection] += count
-                entries.append(packets(first, *(f"{first + n}\n" for n in range(count)), spool=spool))
+                entries.append(
+                    packets(first, *(f"{first + n}{filling}\n" for n in range(count)), spool=spool)
+                )
                 reached = max(reached, first + count - 1)
             found = await records.append(redis, entries)
             assert [(each.stored, each.gaps) for each in found] == [(reached, [])] * bool(batch)
-        assert "".join(await stored(redis)).split() == [str(number + 1) for number in range(reached)]
+        found = "".join(await stored(redis)).split()
+        assert found == [f"{number + 1}{filling}" for number in range(reached)]
 
     run(redis_server, test)
 

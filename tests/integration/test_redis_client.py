@@ -10,8 +10,10 @@ import pytest
 from clustering import Node, free_port
 from conftest import Certificates
 from redis.exceptions import RedisError
+from waiting import wait_for
 
 from d4common import redis_client
+from demo.chain import Daemon
 
 
 def ask(url: str, password: str | None = None) -> bytes:
@@ -53,13 +55,18 @@ def test_wrong_password_is_an_error_that_does_not_hold_it(node: Node, password: 
     assert "wrong" not in redis_client.explain(error.value)
 
 
+def tls(port: int, certificates: Certificates) -> list[str]:
+    """Options of a Redis, or a Sentinel, that speaks TLS with all at this port."""
+    files = {"cert": certificates.certificate, "key": certificates.key, "ca-cert": certificates.ca}
+    options = [word for name, path in files.items() for word in (f"--tls-{name}-file", str(path))]
+    return [*options, "--tls-port", str(port), "--tls-auth-clients", "no", "--tls-replication", "yes"]
+
+
 @pytest.fixture
 def encrypted(tmp_path: Path, certificates: Certificates) -> Iterator[int]:
     """The port of a Redis with TLS."""
     port = free_port()
-    files = ("--tls-cert-file", str(certificates.certificate), "--tls-key-file", str(certificates.key))
-    tls = ("--tls-port", str(port), "--tls-auth-clients", "no", "--tls-ca-cert-file", str(certificates.ca))
-    made = Node(tmp_path / "redis", *files, *tls)
+    made = Node(tmp_path / "redis", *tls(port, certificates))
     made.daemon.start()
     yield port
     made.client.close()
@@ -88,3 +95,48 @@ def refusal(url: str) -> str:
     with pytest.raises(RedisError) as error:
         ask(url)
     return redis_client.explain(error.value)
+
+
+def test_sentinels_and_the_master_that_they_name_speak_tls(
+    encrypted: int, tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, conf = free_port(), tmp_path / "sentinel.conf"
+    conf.write_text(f"port 0\nsentinel monitor events 127.0.0.1 {encrypted} 1\n")
+    options = ["--sentinel", "--dir", str(tmp_path), "--supervised", "systemd", *tls(port, certificates)]
+    sentinel = Daemon("sentinel", ["redis-server", str(conf), *options], tmp_path)
+    sentinel.start()
+    try:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
+        wait_for(lambda: answers(f"rediss+sentinel://127.0.0.1:{port}/events"))
+        assert not answers(f"redis+sentinel://127.0.0.1:{port}/events")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.other_ca))
+        assert not answers(f"rediss+sentinel://127.0.0.1:{port}/events")
+    finally:
+        sentinel.stop()
+
+
+def test_nodes_of_a_cluster_speak_tls(
+    tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    cluster = ("--cluster-enabled", "yes", "--tls-cluster", "yes", "--cluster-port", str(free_port()))
+    node = Node(tmp_path / "redis", *cluster, *tls(port, certificates))
+    node.daemon.start()
+    try:
+        node.client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
+        wait_for(lambda: answers(f"rediss+cluster://127.0.0.1:{port}"))
+        assert not answers(f"redis+cluster://127.0.0.1:{port}")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.other_ca))
+        assert "self-signed certificate" in refusal(f"rediss+cluster://127.0.0.1:{port}")
+    finally:
+        node.client.close()
+        node.daemon.stop()
+
+
+def answers(url: str) -> bool:
+    """Whether there is a Redis at ``url``."""
+    try:
+        return ask(url) == b"answer"
+    except RedisError:
+        return False

@@ -13,6 +13,7 @@ from clustering import Node, RedisCluster
 from redis.exceptions import RedisError
 
 from d4common import queues, records, redis_client
+from d4common.compression import decompress
 from d4common.queues import Consumer, Delivery, QueueMissing
 from d4common.records import Batch, Entry, Numbered, Spool
 from d4common.redis_cluster import Cluster
@@ -64,7 +65,7 @@ def calls(cluster: RedisCluster, command: str) -> int:
 
 async def stored(redis: Cluster, sensor: UUID) -> list[bytes]:
     key = records.stream("maltrail", records.partition(sensor))
-    return [fields[b"data"] for _, fields in await redis.xrange(key)]
+    return [decompress(fields) for _, fields in await redis.xrange(key)]
 
 
 async def consumer_of(redis: Cluster, name: str = "c") -> Consumer:
@@ -257,6 +258,45 @@ def test_keys_are_asked_of_the_node_that_has_them_even_after_they_moved(cluster:
         assert await stored(redis, SENSORS[4]) == [b"0"]
 
     run(cluster, test)
+
+
+def test_keys_are_followed_while_their_slot_moves(cluster: RedisCluster) -> None:
+    """What is not at the old node any more, or not yet anywhere, is at the new one."""
+    old, new = records.stream("8", 3), records.stream("maltrail", 3)
+    source = cluster.master_of(old)
+    target = next(node for node in cluster.nodes if node is not source)
+    slot = source.client.execute_command("CLUSTER KEYSLOT", old)
+
+    async def test(redis: Cluster) -> None:
+        await records.append(redis, [Entry(SENSORS[3], "8", 0, b"before")])
+        begin_to_move(slot, source, target)
+        await records.append(redis, [Entry(SENSORS[3], "8", 0, b"behind")])
+        await records.append(redis, entries(2))
+        assert await redis.xlen(old) == source.client.xlen(old) == 2
+        assert await stored(redis, SENSORS[3]) == [b"0", b"1"]
+        with pytest.raises(RedisError, match="ASK"):
+            source.client.xlen(new)
+        assert await stored(redis, SENSORS[4]) == [b"0", b"1"]
+        with pytest.raises(RedisError) as error:
+            await Batch(entries(1), replicas=1).append(redis)
+        assert redis_client.explain(error.value) == "its nodes change their parts (ASK)"
+        source.client.execute_command("MIGRATE", "127.0.0.1", target.port, old, 0, 5000)
+        move(cluster, slot, target)
+        assert await redis.xlen(old) == await redis.xlen(new) == 2
+        await redis.delete(old, new)
+
+    try:
+        run(cluster, test)
+    finally:
+        target.client.flushall()
+        move(cluster, slot, source)
+
+
+def begin_to_move(slot: int, source: Node, target: Node) -> None:
+    """Has a slot be on its way from one node to another."""
+    names = {node: node.client.execute_command("CLUSTER MYID").decode() for node in (source, target)}
+    target.client.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", names[source])
+    source.client.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", names[target])
 
 
 def move(cluster: RedisCluster, slot: int, to: Node) -> None:

@@ -120,7 +120,7 @@ def test_many_at_once_are_served(server: Server) -> None:
 
 
 def test_a_wrong_key_cannot_be_hidden_by_many_connections(server: Server) -> None:
-    """Each refusal of a sensor is logged once, however many refusals of others there are."""
+    """An approved sensor's refusals are one line, however many there are of strangers; theirs is another."""
     uuid, strangers = server.sensor(), [uuid4() for _ in range(30)]
     for stranger in strangers:
         with server.connect() as connection:
@@ -129,8 +129,8 @@ def test_a_wrong_key_cannot_be_hidden_by_many_connections(server: Server) -> Non
         with server.connect() as connection:
             connection.sendall(packet(stranger, 3, b"x\n"))
             assert closed(connection)
-    wait_for(lambda: all(server.log().count(f"refused sensor {stranger}") == 1 for stranger in strangers))
-    assert server.log().count(f"refused sensor {uuid}") == 1
+    wait_for(lambda: server.log().count(f"refused sensor {uuid}") == 1)
+    assert sum(server.log().count(f"refused sensor {stranger}") for stranger in strangers) <= 1
 
 
 SILENT = {

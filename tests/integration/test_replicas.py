@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import UUID, uuid4
 
 import pytest
 from clustering import Node
+from operating import SETTINGS
 from redis.asyncio import Redis
 from waiting import wait_for
 
 from d4common import records, redis_client
+from d4common.compression import decompress
 from d4common.records import Batch, Entry, NotReplicated, Numbered, Spool
+from d4server import sensors
+from d4server.config import ServerRedis
+from d4server.operations import Actor, Context, Failed, Role, perform
 
 SENSOR = UUID("ff7ba400-e76c-4053-982d-feec42bdef07")
 STREAM = "d4:{7}:maltrail"
@@ -65,7 +71,7 @@ def test_nothing_counts_as_stored_that_the_replica_has_not(nodes: list[Node]) ->
     asyncio.run(connected())
     wanted = [b"one", b"two", b"plain"]
     for node in nodes:
-        assert [fields[b"data"] for _, fields in node.client.xrange(STREAM)] == wanted, "each once"
+        assert [decompress(fields) for _, fields in node.client.xrange(STREAM)] == wanted, "each once"
 
 
 def test_a_replica_that_has_it_makes_no_difference_to_who_asks_for_none(nodes: list[Node]) -> None:
@@ -77,3 +83,28 @@ def test_a_replica_that_has_it_makes_no_difference_to_who_asks_for_none(nodes: l
     asyncio.run(connected())
     assert nodes[0].client.info("commandstats").get("cmdstat_wait", {}).get("calls", 0) <= 2
     assert nodes[0].client.info("commandstats")["cmdstat_exec"]["calls"] == 1, "one transaction"
+
+
+def test_a_sensor_s_key_is_told_when_the_replica_has_it(nodes: list[Node]) -> None:
+    master, replica = nodes
+    process = replica.daemon.process
+    assert process is not None
+
+    async def connected() -> None:
+        redis = redis_client.connect(f"redis://127.0.0.1:{master.port}")
+        process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(Failed, match="fewer than 1 replicas .* do it again when they are back"):
+                await add(redis)
+        finally:
+            process.send_signal(signal.SIGCONT)
+        await add(redis)
+        await redis_client.close(redis)
+
+    async def add(redis: Redis) -> None:
+        settings = replace(SETTINGS, redis=ServerRedis(replicas=1))
+        context = Context(redis, settings, Actor("somebody", Role.ADMIN, "192.0.2.1", "session"))
+        await perform(context, "sensors.add", {"uuid": str(SENSOR), "key": b"a key of the tests"})
+
+    asyncio.run(connected())
+    assert replica.client.hget(sensors.record_of(SENSOR), "key") == b"a key of the tests"

@@ -16,13 +16,16 @@ import pytest
 from conftest import Certificates
 from serving import Sensor, Server, end
 from spooling import opened, waiting
-from waiting import wait_for
+from waiting import TIMEOUT, wait_for
 
 from d4common.client import LONGEST_PAUSE
 from demo.chain import PYTHON, TREE, Daemon, environment
 from demo.make_sample import SAMPLE
 
 NAMESPACE = f"d4-sensor-test-{os.getpid()}"
+SOONER = {"d4sensor.daemon.STATUS_INTERVAL": 0.5, "d4sensor.daemon.REOPEN_INTERVAL": 0.5}
+"""Seconds, instead of five."""
+
 live = pytest.mark.skipif(os.geteuid() != 0, reason="capturing on an interface needs root")
 
 
@@ -98,7 +101,7 @@ def server(tmp_path: Path, redis_socket: Path) -> Iterator[Server]:
 def sensor(namespace: None, tmp_path: Path, server: Server) -> Iterator[Sensor]:
     """A sensor in the namespace, not yet started; its server, not yet either, is there too."""
     server.daemon = Daemon("server", in_namespace([*server.base, "run"]), tmp_path)
-    sensor = Sensor(tmp_path, server)
+    sensor = Sensor(tmp_path, server, SOONER)
     sensor.daemon = Daemon("sensor", in_namespace([*sensor.base, "run"]), tmp_path)
     yield sensor
     sensor.daemon.stop()
@@ -273,6 +276,7 @@ def test_a_spool_that_is_damaged_is_said_and_keeps_no_event_from_the_server(sens
 @live
 def test_a_spool_that_was_restored_is_refused_until_it_is_renewed(sensor: Sensor, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
+    sensor.config.write_text(sensor.config.read_text() + "[events]\nburst = 1000000\n")  # none is held back
     sensor.trust(sensor.server.ca)
     sensor.server.daemon.start()
     for ports in ([1], [2], [3, 4]):
@@ -321,7 +325,7 @@ def wait_for_status(sensor: Sensor, words: str) -> None:
     path.unlink()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         heard.bind(str(path))
-        heard.settimeout(10)
+        heard.settimeout(TIMEOUT)
         while words not in heard.recv(4096).decode():
             pass
 

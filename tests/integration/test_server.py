@@ -27,14 +27,14 @@ def test_stores_whole_lines_of_a_meta_type(server: Server) -> None:
     with server.connect() as connection:
         connection.sendall(packet(uuid, 2, META) + packet(uuid, 254, b"one\ntw"))
         connection.sendall(packet(uuid, 254, b"o\nthree\n"))
-        wait_for(lambda: server.entries(uuid) == [b"one\n", b"two\nthree\n"])
+        wait_for(lambda: server.data(uuid) == b"one\ntwo\nthree\n")
 
 
 def test_keeps_the_last_line_that_nothing_ended(server: Server) -> None:
     uuid = server.sensor()
     with server.connect() as connection:
         connection.sendall(packet(uuid, 3, b"whole\nhalf"))
-    wait_for(lambda: server.entries(uuid, "3") == [b"whole\n", b"half\n"])
+    wait_for(lambda: server.data(uuid, "3") == b"whole\nhalf\n")
 
 
 def test_accepts_any_chunking_and_empty_packets(server: Server) -> None:
@@ -43,7 +43,7 @@ def test_accepts_any_chunking_and_empty_packets(server: Server) -> None:
     with server.connect() as connection:
         for offset in range(len(stream)):
             connection.sendall(stream[offset : offset + 1])
-        wait_for(lambda: server.entries(uuid, "8") == [b"a,b\n", b"c\n"])
+        wait_for(lambda: server.data(uuid, "8") == b"a,b\nc\n")
 
 
 def test_stores_chunks_of_a_byte_stream_as_they_come(server: Server) -> None:
@@ -83,7 +83,7 @@ def test_refuses_with_a_reason_and_serves_the_others(server: Server) -> None:
                 assert closed(connection)
             wait_for(lambda: server.log().count("refused sensor") == number)  # noqa: B023
         witness.sendall(packet(good, 3, b"still here\n"))
-        wait_for(lambda: server.entries(good, "3") == [b"still here\n"])
+        wait_for(lambda: server.data(good, "3") == b"still here\n")
 
 
 def test_logs_the_same_refusal_once(server: Server) -> None:
@@ -101,7 +101,7 @@ def test_stores_what_came_before_the_refused_packet(server: Server) -> None:
     with server.connect() as connection:
         connection.sendall(packet(uuid, 3, b"good\n") + packet(uuid, 3, b"bad\n", key=b"wrong"))
         assert closed(connection)
-    wait_for(lambda: server.entries(uuid, "3") == [b"good\n"])
+    wait_for(lambda: server.data(uuid, "3") == b"good\n")
 
 
 def test_loses_nothing_it_has_read_while_redis_is_away(server: Server) -> None:
@@ -112,7 +112,7 @@ def test_loses_nothing_it_has_read_while_redis_is_away(server: Server) -> None:
         # CLIENT PAUSE is Redis that does not answer; the server has a command under way in it.
         server.redis.client_pause(1500, all=False)
         connection.sendall(packet(uuid, 3, b"meanwhile\n"))
-        wait_for(lambda: server.entries(uuid, "3") == [b"before\n", b"meanwhile\n"])
+        wait_for(lambda: server.data(uuid, "3") == b"before\nmeanwhile\n")
 
 
 def test_a_reload_with_a_broken_configuration_keeps_the_old_one(server: Server) -> None:
@@ -124,13 +124,13 @@ def test_a_reload_with_a_broken_configuration_keeps_the_old_one(server: Server) 
     wait_for(lambda: "did you mean tls_port?" in server.log())
     with server.connect() as connection:
         connection.sendall(packet(uuid, 3, b"x\n"))
-        wait_for(lambda: server.entries(uuid, "3") == [b"x\n"])
+        wait_for(lambda: server.data(uuid, "3") == b"x\n")
 
 
 def test_a_stop_stores_what_was_received(server: Server) -> None:
     uuid = server.sensor()
     with server.connect() as connection:
         connection.sendall(packet(uuid, 3, b"whole\nhalf"))
-        wait_for(lambda: server.entries(uuid, "3") == [b"whole\n"])
+        wait_for(lambda: server.data(uuid, "3") == b"whole\n")
         server.daemon.stop()
-    assert server.entries(uuid, "3") == [b"whole\n", b"half\n"]
+    assert server.data(uuid, "3") == b"whole\nhalf\n"

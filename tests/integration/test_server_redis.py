@@ -17,6 +17,7 @@ import pytest
 from conftest import Certificates
 from redis.exceptions import ConnectionError
 from serving import KEY, META, Server, end, own_redis, packet
+from storing import noise
 from waiting import wait_for
 
 import d4server.certificates
@@ -30,14 +31,15 @@ from demo.chain import Daemon
 
 
 def numbered(count: int, size: int = 0) -> list[bytes]:
-    """Lines with numbers, filled up to ``size`` bytes."""
-    return [b"%d\n" % number if not size else b"%d".ljust(size) % number + b"\n" for number in range(count)]
+    """Lines with numbers, filled up with ``size`` bytes that cannot be compressed, nor can several."""
+    filling = noise(count * size).encode()
+    return [b"%d %s\n" % (number, filling[number * size : (number + 1) * size]) for number in range(count)]
 
 
 def numbers(server: Server, uuid: UUID) -> list[int]:
     """The numbers of the lines that are stored."""
     with suppress(ConnectionError):
-        return [int(line) for line in server.lines(uuid)]
+        return [int(line.split()[0]) for line in server.lines(uuid)]
     return []
 
 
@@ -142,7 +144,7 @@ def test_a_full_redis_is_freed_by_what_the_queue_acknowledges(server: Server, tm
         async with asyncio.timeout(25):
             while len(found) < len(lines):
                 batch = await consumer.read(100, 0.1)
-                found.update(int(record) for delivery in batch for record in delivery.records())
+                found.update(int(record.split()[0]) for delivery in batch for record in delivery.records())
                 await consumer.acknowledge(batch)
         await redis_client.close(client)
 

@@ -40,12 +40,12 @@ def states(server: Server) -> dict[UUID, str]:
     return {UUID(sensor["uuid"]): sensor["state"] for sensor in shown}
 
 
-def wait_in_line(server: Server, uuid: UUID, name: str = "the lobby") -> None:
-    """Has a sensor wait for approval."""
+def ask(server: Server, uuid: UUID, token: str | None = None) -> None:
+    """Has a sensor ask to be let in."""
 
     async def enroll() -> None:
         redis = redis_client.connect(f"unix://{server.redis_path}")
-        await admission.enroll(redis, Enroll(uuid, name, CLAIM), "192.0.2.1")
+        await admission.enroll(redis, Enroll(uuid, "the lobby", CLAIM, token), "192.0.2.1")
         await redis_client.close(redis)
 
     asyncio.run(enroll())
@@ -89,21 +89,46 @@ def test_a_new_key_takes_the_place_of_the_old(server: Server) -> None:
         wait_for(lambda: server.lines(uuid, "3") == [b"x"])
 
 
+def test_a_command_says_where_no_replica_has_what_it_wrote(server: Server) -> None:
+    """And shows no key then that the next master may not know."""
+    server.config.write_text(server.config.read_text().replace("[redis]\n", "[redis]\nreplicas = 1\n"))
+    result = server.attempt("sensors", "add", str(uuid4()))
+    assert (result.returncode, result.stdout) == (1, b"")
+    assert b"fewer than 1 replicas have what it stores" in result.stderr
+
+
 def test_the_list_is_a_table_with_names_and_codes(server: Server) -> None:
     one, two = sorted((uuid4(), uuid4()))
-    wait_in_line(server, one)
+    ask(server, one)
     server.command("sensors", "add", str(two))
     head, waiting, known = server.command("sensors", "list").splitlines()
-    assert head.split() == ["UUID", "STATE", "ADDED", "SEEN", "TODAY", "CODE", "NAME"]
+    assert head.split() == ["UUID", "STATE", "SOURCE", "ADDED", "SEEN", "TODAY", "CODE", "NAME"]
     code = enrolling.code(enrolling.digest(CLAIM))
-    assert re.fullmatch(rf"{one}  pending   \d{{4}}-\d\d-\d\d \d\d:\d\d  - +0  {code}  the lobby", waiting)
-    assert re.fullmatch(rf"{two}  approved  \d{{4}}-\d\d-\d\d \d\d:\d\d  - +0  -", known)
+    when = r"\d{4}-\d\d-\d\d \d\d:\d\d"
+    assert re.fullmatch(rf"{one}  pending   -  +{when}  - +0  {code}  the lobby", waiting)
+    assert re.fullmatch(rf"{two}  approved  added  +{when}  - +0  -", known)
     assert server.command("sensors") == server.command("sensors", "list")
+
+
+def test_the_list_says_by_what_each_came_in(server: Server) -> None:
+    """By a shared secret, too: test_limits.py has that."""
+    added, approved, token = uuid4(), uuid4(), uuid4()
+    server.command("sensors", "add", str(added))
+    ask(server, approved)
+    server.command("sensors", "approve", str(approved))
+    ask(server, token, server.command("sensors", "token").strip())
+    shown = map(json.loads, server.command("sensors", "list", "--json").splitlines())
+    wanted = {str(added): "added", str(approved): "approved", str(token): "token"}
+    assert {each["uuid"]: each["source"] for each in shown} == wanted
+    server.command("sensors", "add", str(token))
+    server.command("sensors", "revoke", str(token))
+    (row,) = [line for line in server.command("sensors").splitlines() if line.startswith(str(token))]
+    assert row.split()[1:3] == ["revoked", "added"], "its last key was"
 
 
 def test_a_sensor_is_approved_revoked_and_forgotten(server: Server) -> None:
     uuid = uuid4()
-    wait_in_line(server, uuid)
+    ask(server, uuid)
     assert states(server) == {uuid: "pending"}
     server.command("sensors", "approve", str(uuid))
     assert states(server) == {uuid: "approved"}

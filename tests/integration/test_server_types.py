@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from acknowledging import Acknowledged
 from redis.asyncio import Redis
-from serving import Server, closed, packet
+from serving import Server, at_end, closed, packet
 from waiting import wait_for
 
 from d4common import queue_settings, queues, records, redis_client
@@ -36,13 +36,9 @@ def send(server: Server, type: int, payload: bytes, meta: bytes = b"") -> bool:
         if meta:
             connection.sendall(packet(uuid, 2, meta))
         connection.sendall(packet(uuid, type, payload))
-        connection.settimeout(0.2)
-        try:
-            return not closed(connection)
-        except TimeoutError:
-            name = meta.decode().split('"')[3] if meta else str(type)
-            wait_for(lambda: server.lines(uuid, name) == payload.splitlines())
-            return True
+        name = meta.decode().split('"')[3] if meta else str(type)
+        wait_for(lambda: server.lines(uuid, name) or at_end(connection))
+    return server.lines(uuid, name) == payload.splitlines()
 
 
 META = b'{"type":"of-tests"}\n'

@@ -16,6 +16,7 @@ from serving import own_redis
 from waiting import until
 
 from d4common import journal, records, redis_client
+from d4common.compression import decompress
 from d4common.records import Entry, Numbered, Spool
 from d4common.service import cancel
 from d4server import store
@@ -44,7 +45,7 @@ def entry(text: str | bytes, sensor: UUID = SENSORS[0]) -> Entry:
 async def stored(redis: Redis, sensor: UUID = SENSORS[0]) -> list[bytes]:
     """What Redis has of a sensor."""
     found = await redis.xrange(records.stream("maltrail", records.partition(sensor)))
-    return [fields[b"data"] for _, fields in found if fields[b"sensor"] == sensor.bytes]
+    return [decompress(fields) for _, fields in found if fields[b"sensor"] == sensor.bytes]
 
 
 async def transactions(redis: Redis) -> int:

@@ -94,6 +94,23 @@ def test_a_byte_stream_is_exact_over_sessions_that_break(server: Server, type: i
     assert b"".join(server.entries(uuid, str(type))) == data
 
 
+def test_a_meta_type_may_be_a_byte_stream(server: Server) -> None:
+    """Where that is configured; another one stays lines."""
+    server.daemon.stop()
+    server.config.write_text(server.config.read_text().replace("[d4]\n", "[d4]\nchunk_types = fascia\n"))
+    server.daemon.start()
+    uuid, data = server.sensor(), random.Random(0).randbytes(50_000) + b"\n\n\0half"
+    for type in ("fascia", "ja3-jl"):
+        with server.connect() as connection:
+            connection.sendall(packet(uuid, 2, json.dumps({"type": type}).encode()))
+            for payload in cut(data):
+                connection.sendall(packet(uuid, 254, payload))
+            connection.unwrap()
+    wait_for(lambda: sum(map(len, server.entries(uuid, "ja3-jl"))) > len(data))
+    assert b"".join(server.entries(uuid, "fascia")) == data
+    assert b"".join(server.entries(uuid, "ja3-jl")) == data + b"\n"
+
+
 @pytest.mark.parametrize("type", LINE_TYPES)
 def test_lines_are_whole_over_sessions_that_break(server: Server, type: int) -> None:
     uuid = server.sensor()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 
 import pytest
-from system.machines import BUILD, DIST, LAB, NETWORK, ROOT, run
+from system.machines import DIST, LAB, NETWORK, ROOT, alone, run
 
 
 def reason_to_skip() -> str | None:
@@ -24,23 +23,19 @@ def reason_to_skip() -> str | None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def root() -> Iterator[None]:
-    """A root file system that machines can boot from, and none left of those that a killed run has booted."""
+def root() -> None:
+    """A root file system that machines can boot from."""
     reason = reason_to_skip()
     if reason:
         pytest.skip(reason)
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with open(BUILD / "lock", "w") as lock:  # one test run at a time
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for left in (BUILD / "machines").glob("*"):
-            run(LAB / "machine", "kill", left.name)
+    with alone(ROOT.name):
         run(LAB / "rootfs", ROOT, DIST)
-        yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def network(root: None) -> Iterator[None]:
     """The network of tests/system/lab/network."""
-    run(LAB / "network", "up", NETWORK)
-    yield
-    run(LAB / "network", "down", NETWORK)
+    with alone(NETWORK):
+        run(LAB / "network", "up", NETWORK)
+        yield
+        run(LAB / "network", "down", NETWORK)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zlib import crc32
@@ -34,6 +36,15 @@ def run(*command: str | Path, input: str | bytes = b"") -> str:
     return output
 
 
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Waits until no process that tests this tree has what is called so, and has it meanwhile."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with open(BUILD / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 class Machine:
     """One machine, fresh from the root file system; a context manager that boots and removes it.
 
@@ -44,16 +55,21 @@ class Machine:
     def __init__(self, name: str, role: str | None = None) -> None:
         self.name = name
         self._network = [f"{NETWORK}-{role}"] if role else []
+        self._alone = ExitStack()
 
     def __enter__(self) -> Machine:
-        run(LAB / "machine", "up", self.name, ROOT, *self._network)
+        with ExitStack() as stack:
+            stack.enter_context(alone(self.name))
+            run(LAB / "machine", "up", self.name, ROOT, *self._network)
+            self._alone = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(Failed):
-            journal = self.run("journalctl", "--no-pager", "--output", "short-monotonic")
-            (BUILD / f"{self.name}.journal").write_text(journal)
-        run(LAB / "machine", "down", self.name)
+        with self._alone:
+            with suppress(Failed):
+                journal = self.run("journalctl", "--no-pager", "--output", "short-monotonic")
+                (BUILD / f"{self.name}.journal").write_text(journal)
+            run(LAB / "machine", "down", self.name)
 
     def run(self, *command: str, input: str | bytes = b"") -> str:
         """What a command prints inside, as root. Raises Failed."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from redis.asyncio import Redis
 
+from d4common.records import NotReplicated
 from d4server.actor import ADMINS as ADMINS
 from d4server.actor import EVERYBODY as EVERYBODY
 from d4server.actor import OPERATORS as OPERATORS
@@ -23,7 +24,7 @@ from d4server.actor import Role as Role
 from d4server.config import ServerConfig
 from d4server.operations import trail
 from d4server.operations.kinds import Kind
-from d4server.sensors import Refused
+from d4server.sensors import Refused, replicated
 
 if TYPE_CHECKING:
     from d4server.roster import Roster
@@ -107,6 +108,11 @@ class Operation:
     """The type of what it returns."""
     run: Callable[..., Awaitable[Any]]
 
+    @property
+    def lets_in(self) -> bool:
+        """Whether it changes who may connect, or with which keys."""
+        return self.changes and self.name.partition(".")[0] in ("sensors", "enrolment")
+
 
 _operations: dict[str, Operation] = {}
 
@@ -165,7 +171,17 @@ async def perform(context: Context, name: str, values: Mapping[str, Any]) -> Any
         if context.roster is not None and sensor is not None:
             context.roster.outdate(sensor)
         await trail.write(context.redis, context.actor, wanted, taken)
+    if wanted.lets_in:
+        await _wait_for_replicas(context)
     return result
+
+
+async def _wait_for_replicas(context: Context) -> None:
+    """Until then nobody is told a key: a replica that takes over must know it."""
+    try:
+        await replicated(context.redis, context.settings.redis.replicas)
+    except NotReplicated as error:
+        raise Failed(f"{error}; it is done, but may be lost: do it again when they are back") from None
 
 
 def _or(roles: frozenset[Role]) -> str:

@@ -198,7 +198,7 @@ async def sample(
 ) -> list[Record]:
     """The last records that a queue was given, the newest first; it keeps them."""
     try:
-        return await samples.sample(context.redis, name, count)
+        return await samples.sample(context.redis, name, count, context.settings.d4.rules().chunks)
     except KeyError:
         raise _missing(name) from None
 

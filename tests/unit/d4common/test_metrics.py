@@ -12,25 +12,35 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
 
 from d4common import metrics
 from d4common.config import Endpoint
+from d4common.metrics import Source
 
 
 @pytest.fixture
-def registry() -> CollectorRegistry:
+def source() -> Source:
     """One figure."""
-    made = CollectorRegistry()
-    Gauge("waiting", "What waits.", ["where"], registry=made).labels("here").set(3)
-    return made
+    waiting = GaugeMetricFamily("waiting", "What waits.", labels=["where"])
+    waiting.add_metric(["here"], 3)
+
+    async def tell() -> list[Metric]:
+        return [waiting]
+
+    return tell
 
 
-def serving(where: Path, registry: CollectorRegistry, test: Callable[[], Awaitable[None]]) -> None:
+async def nothing() -> list[Metric]:
+    return []
+
+
+def serving(where: Path, source: Source, test: Callable[[], Awaitable[None]]) -> None:
     """Runs a test while the page is served."""
 
     async def run() -> None:
-        server = await metrics.serve(where, registry)
+        server = await metrics.serve(where, source)
         try:
             await test()
         finally:
@@ -49,18 +59,20 @@ async def ask(path: Path, request: bytes) -> bytes:
     return answer
 
 
-def test_what_is_served_can_be_fetched(tmp_path: Path, registry: CollectorRegistry) -> None:
+def test_what_is_served_can_be_fetched(tmp_path: Path, source: Source) -> None:
     where = tmp_path / "m.sock"
 
     async def test() -> None:
         assert stat.S_IMODE(where.stat().st_mode) == 0o660
         found = await asyncio.to_thread(metrics.fetch, where)
         assert found == {"waiting": [({"where": "here"}, 3.0)]}
+        [waiting] = await metrics.ask(where, 10)
+        assert (waiting.name, waiting.documentation, waiting.type) == ("waiting", "What waits.", "gauge")
 
-    serving(where, registry, test)
+    serving(where, source, test)
 
 
-def test_a_port_serves_it_to_any_client_of_http(registry: CollectorRegistry) -> None:
+def test_a_port_serves_it_to_any_client_of_http(source: Source) -> None:
     def get(port: int) -> tuple[int, str | None, bytes]:
         client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         client.request("GET", "/metrics?x=y")
@@ -70,7 +82,7 @@ def test_a_port_serves_it_to_any_client_of_http(registry: CollectorRegistry) -> 
         return found
 
     async def run() -> None:
-        server = await metrics.serve(Endpoint("127.0.0.1", 0), registry)
+        server = await metrics.serve(Endpoint("127.0.0.1", 0), source)
         port = server.sockets[0].getsockname()[1]
         status, kind, body = await asyncio.to_thread(get, port)
         assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
@@ -93,9 +105,7 @@ def test_a_port_serves_it_to_any_client_of_http(registry: CollectorRegistry) -> 
         (b"x" * 100_000, b"400"),
     ],
 )
-def test_each_request_has_its_answer(
-    tmp_path: Path, registry: CollectorRegistry, request_: bytes, status: bytes
-) -> None:
+def test_each_request_has_its_answer(tmp_path: Path, source: Source, request_: bytes, status: bytes) -> None:
     where = tmp_path / "m.sock"
 
     async def test() -> None:
@@ -104,17 +114,17 @@ def test_each_request_has_its_answer(
         if request_.startswith(b"HEAD"):
             assert answer.endswith(b"\r\n\r\n")
 
-    serving(where, registry, test)
+    serving(where, source, test)
 
 
 @given(st.one_of(st.binary(max_size=60), st.binary(max_size=40).map(lambda end: b"GET " + end)))
 def test_any_request_has_an_answer(request: bytes) -> None:
-    answer = metrics.respond(request, CollectorRegistry())
+    answer = asyncio.run(metrics.respond(request, nothing))
     assert answer.startswith(b"HTTP/1.0 ") and b"\r\n\r\n" in answer
 
 
 def test_clients_that_say_nothing_are_few_and_not_for_long(
-    tmp_path: Path, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics, "REQUEST_TIME", 0.5)
     where = tmp_path / "m.sock"
@@ -129,10 +139,10 @@ def test_clients_that_say_nothing_are_few_and_not_for_long(
             writer.close()
         assert (await ask(where, b"GET /metrics HTTP/1.0\r\n\r\n")).split()[1] == b"200"
 
-    serving(where, registry, test)
+    serving(where, source, test)
 
 
-def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path, registry: CollectorRegistry) -> None:
+def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path, source: Source) -> None:
     where = tmp_path / "m.sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(where))
@@ -140,17 +150,17 @@ def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path, registry: Col
     async def test() -> None:
         await asyncio.to_thread(metrics.fetch, where)
         with pytest.raises(OSError, match="another process"):
-            await metrics.serve(where, registry)
+            await metrics.serve(where, source)
         await asyncio.to_thread(metrics.fetch, where)
 
-    serving(where, registry, test)
+    serving(where, source, test)
 
 
-def test_what_is_no_socket_is_left_alone(tmp_path: Path, registry: CollectorRegistry) -> None:
+def test_what_is_no_socket_is_left_alone(tmp_path: Path, source: Source) -> None:
     where = tmp_path / "m.sock"
     where.write_text("precious")
     with pytest.raises(OSError):
-        asyncio.run(metrics.serve(where, registry))
+        asyncio.run(metrics.serve(where, source))
     assert where.read_text() == "precious"
 
 

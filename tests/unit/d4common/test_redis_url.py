@@ -31,17 +31,21 @@ def load(directory: Path, text: str) -> config.Loaded[Config]:
         ("unix:///run/redis/d4.sock", RedisURL("unix", path="/run/redis/d4.sock")),
         ("unix:///run/redis/d4.sock?db=2", RedisURL("unix", path="/run/redis/d4.sock", db=2)),
         ("unix://me:pw@/run/a", RedisURL("unix", path="/run/a", user="me", password="pw")),
-        ("redis://localhost", RedisURL("redis", (Endpoint("localhost", 6379),))),
-        ("redis://127.0.0.1:1/15", RedisURL("redis", (Endpoint("127.0.0.1", 1),), db=15)),
-        ("redis://:p%40w@[::1]:6379/2", RedisURL("redis", (Endpoint("::1", 6379),), db=2, password="p@w")),
+        ("redis://localhost", RedisURL("redis", False, (Endpoint("localhost", 6379),))),
+        ("redis://127.0.0.1:1/15", RedisURL("redis", False, (Endpoint("127.0.0.1", 1),), db=15)),
+        (
+            "redis://:p%40w@[::1]:6379/2",
+            RedisURL("redis", False, (Endpoint("::1", 6379),), db=2, password="p@w"),
+        ),
         (
             "rediss://user:pass@[::1]:1",
-            RedisURL("rediss", (Endpoint("::1", 1),), user="user", password="pass"),
+            RedisURL("redis", True, (Endpoint("::1", 1),), user="user", password="pass"),
         ),
         (
             "redis+sentinel://d4:pw@a:1,[::1],c/events/3",
             RedisURL(
                 "redis+sentinel",
+                False,
                 (Endpoint("a", 1), Endpoint("::1", 26379), Endpoint("c", 26379)),
                 master="events",
                 db=3,
@@ -49,9 +53,9 @@ def load(directory: Path, text: str) -> config.Loaded[Config]:
                 password="pw",
             ),
         ),
-        ("redis+sentinel://a/m", RedisURL("redis+sentinel", (Endpoint("a", 26379),), master="m")),
-        ("redis+cluster://a,b:7", RedisURL("redis+cluster", (Endpoint("a", 6379), Endpoint("b", 7)))),
-        ("redis+cluster://d4@a", RedisURL("redis+cluster", (Endpoint("a", 6379),), user="d4")),
+        ("rediss+sentinel://a/m", RedisURL("redis+sentinel", True, (Endpoint("a", 26379),), master="m")),
+        ("redis+cluster://a,b:7", RedisURL("redis+cluster", False, (Endpoint("a", 6379), Endpoint("b", 7)))),
+        ("rediss+cluster://d4@a", RedisURL("redis+cluster", True, (Endpoint("a", 6379),), user="d4")),
     ],
 )
 def test_url_is_taken_apart(text: str, wanted: RedisURL) -> None:
@@ -70,6 +74,7 @@ def test_url_is_taken_apart(text: str, wanted: RedisURL) -> None:
             "redis+sentinel://a/m/x",
         ),
         *("redis+cluster://", "redis+cluster://a/0", "redis+cluster://a,,b", "redis+cluster://a:x"),
+        "unixs:///a",
     ],
 )
 def test_what_is_no_url_is_answered_with_what_would_be(text: str) -> None:
@@ -78,8 +83,7 @@ def test_what_is_no_url_is_answered_with_what_would_be(text: str) -> None:
 
 
 @given(
-    st.text()
-    | st.from_regex(r"(unix|rediss?|redis\+(sentinel|cluster))://[a-c:,/@%1\[\]?=.-]*", fullmatch=True)
+    st.text() | st.from_regex(r"(unix|rediss?(\+(sentinel|cluster))?)://[a-c:,/@%1\[\]?=.-]*", fullmatch=True)
 )
 def test_any_text_is_a_url_or_a_value_error(text: str) -> None:
     try:

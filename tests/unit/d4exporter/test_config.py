@@ -33,6 +33,14 @@ def test_a_destination_is_a_host_and_a_port(tmp_path: Path, text: str, endpoint:
     assert (loaded.sink.destination, loaded.sink.newline) == (endpoint, True)
 
 
+@pytest.mark.parametrize(
+    ("type", "chunks", "wanted"), [("maltrail", "no", False), ("own", "yes", True), ("1", "no", True)]
+)
+def test_what_is_chunks_is_known_or_said(tmp_path: Path, type: str, chunks: str, wanted: bool) -> None:
+    text = NEEDED.format("127.0.0.1").replace("type = maltrail", f"type = {type}\nchunks = {chunks}")
+    assert load(tmp_path, text).queue.is_chunks == wanted
+
+
 def test_what_has_no_default_must_be_set(tmp_path: Path) -> None:
     with pytest.raises(config.ConfigError) as error:
         load(tmp_path, "[queue]\ntype = maltrail\n")

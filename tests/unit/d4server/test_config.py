@@ -28,6 +28,14 @@ def test_says_where_to_listen_and_what_to_accept(tmp_path: Path) -> None:
     assert d4.rules() == Rules(frozenset({2, 3, 254}), frozenset({"maltrail", "own"}))
 
 
+def test_a_meta_type_is_lines_unless_it_is_said_to_be_chunks(tmp_path: Path) -> None:
+    assert load(tmp_path, "").d4.rules().chunks == {"1", "4", "5", "7"}
+    d4 = load(tmp_path, "[d4]\nmeta_types = maltrail own other\nchunk_types = own other\n").d4
+    assert d4.rules().chunks == {"1", "4", "5", "7", "own", "other"}
+    with pytest.raises(config.ConfigError, match="chunk_types has own, which is not one of meta_types"):
+        load(tmp_path, "[d4]\nchunk_types = maltrail own\n")
+
+
 def test_what_is_wrong_is_said_all_at_once(tmp_path: Path) -> None:
     with pytest.raises(config.ConfigError) as error:
         load(
@@ -96,3 +104,15 @@ def test_who_is_told_of_silent_sensors(tmp_path: Path) -> None:
 def test_what_is_no_webhook_and_no_mail_address_is_refused(tmp_path: Path, text: str, wrong: str) -> None:
     with pytest.raises(config.ConfigError, match=wrong):
         load(tmp_path, f"[monitoring]\n{text}\n")
+
+
+@pytest.mark.parametrize("limit", ["one_connection = yes", "replay_window = 1min"])
+def test_what_one_process_must_know_needs_one_worker(tmp_path: Path, limit: str) -> None:
+    assert load(tmp_path, f"[d4]\nworkers = 1\n[limits]\n{limit}\n").d4.workers == 1
+    with pytest.raises(config.ConfigError) as error:
+        load(tmp_path, f"[limits]\n{limit}\n[d4]\nworkers = 2\n")
+    name = limit.split()[0]
+    assert error.value.problems == [
+        f"{tmp_path}/server.conf:2: [limits] {name} needs [d4] workers = 1, "
+        "since no worker knows what came to another"
+    ]

@@ -15,11 +15,11 @@ from d4server.door import Door
 
 
 async def accepted(
-    listening: socket.socket, connect: Callable[[], socket.socket], number: int = 1
+    listening: socket.socket, connect: Callable[[], socket.socket], number: int = 1, at_once: int = 100
 ) -> list[tuple[socket.socket, str]]:
     """What a door gives out while clients connect."""
     given: asyncio.Queue[tuple[socket.socket, str]] = asyncio.Queue()
-    opened = Door(listening, lambda connection, address: given.put_nowait((connection, address)))
+    opened = Door(listening, lambda connection, address: given.put_nowait((connection, address)), at_once)
     opened.open()
     clients = [connect() for _ in range(number)]
     found = [await asyncio.wait_for(given.get(), 10) for _ in clients]
@@ -42,11 +42,10 @@ def test_an_ipv4_address_is_one_on_a_socket_of_ipv6_too() -> None:
     listening.close()
 
 
-def test_more_than_it_takes_at_once_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "AT_ONCE", 2)
+def test_more_than_it_takes_at_once_are_taken() -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     address = listening.getsockname()
-    for connection, _ in asyncio.run(accepted(listening, lambda: socket.create_connection(address), 9)):
+    for connection, _ in asyncio.run(accepted(listening, lambda: socket.create_connection(address), 9, 2)):
         connection.close()
 
 

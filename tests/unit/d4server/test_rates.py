@@ -1,4 +1,4 @@
-"""How fast a sensor may send."""
+"""How fast a sensor, or an address, may send."""
 
 from __future__ import annotations
 
@@ -40,3 +40,9 @@ def test_silence_gives_no_more_than_a_burst(monkeypatch: pytest.MonkeyPatch) -> 
     clock.now += 1000
     assert rate.take(1000, 1000) == 0
     assert rate.take(1, 1000) > 0
+
+
+def test_no_rate_is_no_limit() -> None:
+    rate = Rate()
+    assert [rate.take(1 << 30, 0) for _ in range(2)] == [0, 0]
+    assert rate.take(1, 1) == 0, "nor is it held against anybody later"

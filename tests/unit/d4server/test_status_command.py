@@ -44,6 +44,12 @@ def test_everything_is_shown() -> None:
     ]
 
 
+def test_how_many_workers_there_are_is_shown_where_there_may_be_several() -> None:
+    daemon = Daemon({"plain": 1}, 1, 0, None, workers=1)
+    [line] = status_command.lines(Status(daemon, None, None, []), NOW)
+    assert line == "server       1 workers, 1 sensors connected; connections: 1 plain"
+
+
 def test_what_is_not_known_is_left_out() -> None:
     assert list(status_command.lines(Status(None, None, None, ["nothing answers"]), NOW)) == []
     [line] = status_command.lines(Status(None, None, NOW - 1, []), NOW)

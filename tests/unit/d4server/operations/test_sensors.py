@@ -30,8 +30,8 @@ def hear(path: Path, *uuids: UUID) -> None:
     async def write(redis: Redis) -> None:
         statistics = Statistics()
         for uuid in uuids:
-            statistics.data(uuid, ADDRESS, "maltrail", b"a\nb\nc\n")
-            statistics.data(uuid, ADDRESS, "maltrail", b"d\ne\nf\n")
+            statistics.data(uuid, ADDRESS, "maltrail", [b"a\nb\nc\n"])
+            statistics.data(uuid, ADDRESS, "maltrail", [b"d\ne\nf\n"])
         statistics.refused("hmac", ADDRESS, uuids[0])
         await statistics.write(redis, 90)
 
@@ -114,8 +114,12 @@ def test_whom_a_registrar_registers_waits_with_its_key(redis_socket: Path) -> No
     assert keys(redis_socket, uuid) == ()
     with pytest.raises(Failed, match="is registered already"):
         do(redis_socket, "sensors.register", Role.REGISTRAR, **about)
+    [waiting] = with_redis(redis_socket, sensors.known)
+    assert (waiting.state, waiting.source, waiting.code) == ("pending", "", "")
     do(redis_socket, "sensors.approve", uuid=str(uuid))
     assert keys(redis_socket, uuid) == (b"its key",)
+    [inside] = with_redis(redis_socket, sensors.known)
+    assert (inside.state, inside.source) == ("approved", "approved")
 
 
 def test_a_stranger_can_do_nothing_to_one_that_is_registered(redis_socket: Path) -> None:

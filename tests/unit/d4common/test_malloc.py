@@ -11,7 +11,7 @@ BATCHES = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from d4sensor import malloc
+from d4common import malloc
 
 def batch():
     return sum(column.sum() for column in [np.ones(1 << 18) for _ in range(4)])

@@ -1,4 +1,4 @@
-"""What the C library's malloc does with the memory of a batch: it keeps it for the next one.
+"""What the C library's malloc does with memory that is free: a batch's for the next one, or given back.
 
 All of this is glibc's; with another C library nothing happens.
 """
@@ -28,8 +28,9 @@ def keep_buffers() -> None:
 def give_back() -> None:
     """Gives all that is free back to the kernel (malloc_trim(3)).
 
-    That takes milliseconds, as does the next batch, so it is for now and then: a sensor that has nothing to
-    do should not hold what a burst needed.
+    That takes milliseconds, as does the next batch, so it is for now and then: a daemon that has nothing to
+    do should not hold what a burst needed. By itself malloc gives back the end of its heap alone, and not
+    what is free below anything that lives on.
     """
     malloc_trim = getattr(_C, "malloc_trim", None)
     if malloc_trim:
