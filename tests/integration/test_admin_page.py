@@ -24,6 +24,7 @@ from administering import (
 )
 from operating import do
 from populating import populate
+from redis import Redis
 from serving import Server
 from waiting import wait_for
 
@@ -168,15 +169,30 @@ def test_no_form_without_its_token_or_from_elsewhere(page: Administration) -> No
 def test_get_changes_nothing(page: Administration) -> None:
     visitor, server = page.logged_in(Role.ADMIN), page.server
     uuid = str(do(server.redis_path, "sensors.add").uuid)
+    do(server.redis_path, "queues.create", type="maltrail", name="some")
+    for room in ("groups", "users"):
+        do(server.redis_path, f"{room}.create", name="some")
+    do(server.redis_path, "types.accept", type="77")
 
-    def kept() -> dict[bytes, bytes]:
-        return {key: server.redis.dump(key) for key in sorted(server.redis.keys()) if b"session" not in key}
+    def kept() -> dict[bytes, object]:
+        return {key: value_of(server.redis, key) for key in server.redis.scan_iter() if b"session" not in key}
 
     before = kept()
     for route in ROUTES:
-        path = route.path.replace("{uuid}", uuid)
-        visitor.ask(f"{path}?entry=192.0.2.1&name=x&span=30s&valid=1h&new=x&old=x&theme=dark")
+        path = route.path.replace("{uuid}", uuid).replace("{name}", "some").replace("{type}", "77")
+        visitor.ask(f"{path}?entry=192.0.2.1&name=x&span=30s&valid=1h&new=x&old=x&theme=dark&type=3&make=yes")
     assert kept() == before
+
+
+def value_of(redis: Redis, key: bytes) -> object:
+    """What a key holds; Redis may give out the same hash or set in another order."""
+    match redis.type(key):
+        case b"hash":
+            return redis.hgetall(key)
+        case b"set":
+            return redis.smembers(key)
+        case _:
+            return redis.dump(key)
 
 
 def test_what_was_typed_stays_and_what_is_wrong_stands_beside_it(page: Administration) -> None:

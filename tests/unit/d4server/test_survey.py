@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from d4common import queues, records, redis_client
 from d4common.queues import Consumer
 from d4common.records import Entry
-from d4server.survey import Queue, Survey, survey
+from d4server.survey import Queue, Survey, behind, survey
 
 SENSORS = [UUID(f"ff7ba400-e76c-4053-982d-feec42bdef{number:02x}") for number in range(records.PARTITIONS)]
 
@@ -41,6 +41,22 @@ async def only(redis: Redis) -> Queue:
     """The one queue that there is."""
     [queue] = (await survey(redis, ["maltrail"])).queues
     return queue
+
+
+def test_some_queues_are_looked_at_alone(redis_socket: Path) -> None:
+    async def test(redis: Redis) -> None:
+        for name, type in (("a", "maltrail"), ("b", "maltrail"), ("c", "1")):
+            await queues.create_queue(redis, type, name)
+        await store(redis)
+        await Consumer(redis, "maltrail", "b", "me").read(9, 0.01)
+        found = await behind(redis, ["c", "b", "none"])
+        assert [each.name for each in found] == ["c", "b"]
+        whole = {each.name: each[:5] for each in (await survey(redis, [])).queues}
+        assert [each[:5] for each in found] == [whole["c"], whole["b"]]
+        assert (found[0].lag, found[1].lag + found[1].pending) == (0, len(SENSORS))
+        assert await behind(redis, []) == []
+
+    run(redis_socket, test)
 
 
 def test_an_empty_redis_holds_nothing(redis_socket: Path) -> None:
