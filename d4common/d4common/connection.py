@@ -88,9 +88,13 @@ class Connection:
         Raises OSError, which says why, where the connection ended before, by its end or by ours.
         """
         pause = FIRST_LOOK
-        while self._on_its_way():
+        while (waiting := self._waiting()) is not None:
+            if not waiting:
+                return
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_LOOK)
+        await asyncio.sleep(FIRST_LOOK)  # what the kernel has told the reader is heard in its turn
+        raise self._end()
 
     def limit_silence(self) -> None:
         """Ends the connection where TCP hears nothing of the peer, though there is something to send.
@@ -115,16 +119,17 @@ class Connection:
         """Closes at once."""
         self._writer.transport.abort()
 
-    def _on_its_way(self) -> bool:
-        """Whether bytes are still in this process, or in the kernel without the peer's acknowledgement."""
+    def _waiting(self) -> int | None:
+        """Bytes still in this process, or in the kernel without the peer's acknowledgement.
+
+        None where the connection has ended.
+        """
         if self._plain.is_closing() or self._reader.at_eof():
-            raise self._end()
+            return None
         waiting = self._writer.transport.get_write_buffer_size() + self._plain.get_write_buffer_size()
         queue = fcntl.ioctl(self._tcp.fileno(), termios.TIOCOUTQ, bytes(4))
         (state,) = self._tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-        if state != ESTABLISHED:
-            raise self._end()
-        return waiting > 0 or struct.unpack("=I", queue)[0] > 0
+        return waiting + int(struct.unpack("=I", queue)[0]) if state == ESTABLISHED else None
 
     def _end(self) -> OSError:
         """Why the connection has ended; the kernel says it once, here or to the reader."""
