@@ -24,6 +24,12 @@ OVERHEAD = 500
 MAX_BATCH = 1 << 20
 """Bytes that go to Redis at once, about."""
 
+GATHER = 0.01
+"""Seconds from the beginning of a batch to that of the next, unless that is full before.
+
+A batch costs by itself, at every disk and for every partition; what comes after a pause is stored at once.
+"""
+
 STOP_TIME = 10.0
 """Seconds that an orderly stop waits for Redis."""
 
@@ -97,13 +103,17 @@ class Store:
 
     async def run(self) -> None:
         """Appends batch after batch, for as long as the server lives."""
+        loop = asyncio.get_running_loop()
         while True:
             await self._filled.wait()
+            began = loop.time()
             batch = self._take()
             append = partial(Batch(batch, self._replicas).append, self._redis)
             with self.seconds.time():
                 progress = await redis_client.patiently("store", append)
             self._taken(batch, progress)
+            if self._size < MAX_BATCH:
+                await asyncio.sleep(began + GATHER - loop.time())
 
     async def flushed(self) -> None:
         """Returns when Redis has taken all, or has not in STOP_TIME seconds: then it says what is lost."""
