@@ -107,7 +107,7 @@ def test_the_tutorial_of_a_queue(client: Client, admin: str) -> None:
         (400, "POST", "/sensors", b'{"more": 1}', "more is not known here"),
         (400, "GET", "/sensors?size=9", None, "size must be a whole number from 10 to 200"),
         (400, "GET", "/sensors?page=1&page=2", None, "page is given more than once"),
-        (400, "POST", f"/sensors/{UUID(int=4)}/rename", b'{"uuid": "x", "name": "y"}', "uuid stands in the path"),
+        (400, "POST", f"/sensors/{UUID(int=4)}/rename", b'{"uuid": "x"}', "uuid stands in the path"),
         (413, "POST", "/sensors", b" " * (LARGEST_BODY + 1), "Maximum request body size"),
     ],
 )
