@@ -1,4 +1,4 @@
-"""Pictures of every page for administrators, light and dark, wide and as on a phone: `make screenshots`."""
+"""Pictures of every page for administrators, light and dark, some as on a phone too: `make screenshots`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from waiting import wait_for
 
 SIZES = {"wide": (1280, 800), "phone": (375, 812)}
 """Width and height in CSS pixels."""
+
+ON_A_PHONE = ("overview", "sensors", "sensor", "queue", "queue-create")
+"""The pages that are shown so."""
 
 
 def pages(uuid: str, pending: str) -> dict[str, str]:
@@ -84,10 +87,13 @@ def shoot(page: Administration, shown: dict[str, str], directory: Path, target: 
                 look_at(browser, width, height, theme)
                 browser.delete_all_cookies()
                 browser.get(f"{page.url}/login")
-                browser.save_screenshot(str(target / f"login-{place}-{theme}.png"))
+                if place == "wide":
+                    browser.save_screenshot(str(target / f"login-{place}-{theme}.png"))
                 for name, value in visitor.cookies.items():
                     browser.add_cookie({"name": name, "value": value, "secure": True, "path": "/"})
                 for name, path in shown.items():
+                    if place == "phone" and name not in ON_A_PHONE:
+                        continue
                     browser.get(page.url + path)
                     browser.save_screenshot(str(target / f"{name}-{place}-{theme}.png"))
 
