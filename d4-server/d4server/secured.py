@@ -136,9 +136,9 @@ class Secured(asyncio.Transport, asyncio.BufferedProtocol):
             self._end(error)
             self._tcp.close()
         else:
-            if not data:
-                self._end(None)  # it has said that nothing more comes
-                self._tcp.close()
+            if not data:  # it has said that nothing more comes
+                self.close()
+                self._end(None)
 
     def _flush(self) -> None:
         if self._outgoing.pending and not self._tcp.is_closing():
