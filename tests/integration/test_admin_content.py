@@ -159,7 +159,10 @@ def test_a_thousand_queues_and_ten_thousand_sensors_are_pages(own_page: Administ
         ("/queues/-/create", "group-199"),
         ("/sensors/watched", "Page 1 of 200"),
         ("/sensors/watched?page=200", "10,000 sensors"),
+        ("/sensors/watched?search=nobody", "No watched sensor is like that"),
         ("/types", "Page 1 of 21"),
+        ("/types?search=TYPE-00", "10 types"),
+        ("/types?search=nothing", "No type is like that"),
     ):
         answer = visitor.ask(path)
         assert answer.status == 200 and said in answer.text, path

@@ -1,8 +1,8 @@
-"""Lists that an operation gives whole, a page at a time."""
+"""Lists that an operation gives whole, searched and a page at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from d4server.operations import Invalid, Page
@@ -22,3 +22,9 @@ def part(visit: Visit, found: Sequence[T]) -> Page[T]:
         return page_of(found, PAGE.take(visit.query.get("page", "1")), SIZE)
     except ValueError as error:
         raise Invalid({"page": str(error)}) from None
+
+
+def searched(visit: Visit, found: Sequence[T], text: Callable[[T], str]) -> list[T]:
+    """Those items whose text holds the words that were searched for, in any case."""
+    words = visit.query.get("search", "").casefold().split()
+    return [each for each in found if all(word in text(each).casefold() for word in words)]

@@ -65,7 +65,8 @@ ACTIONS = (
 
 async def listed(visit: Visit) -> web.StreamResponse:
     """All types, numbers first."""
-    found = await visit.perform("types.list")
+    types = await visit.perform("types.list")
+    found = lists.searched(visit, types, lambda each: f"{each.name} {each.description}")
     metas = {each.name for each in found if is_meta(each.name)}
     return visit.show("types.html", found=lists.part(visit, found), metas=metas)
 

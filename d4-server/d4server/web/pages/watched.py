@@ -11,11 +11,12 @@ from d4server.web.visit import Route, Visit
 
 async def listed(visit: Visit) -> web.StreamResponse:
     """All that are watched, the longest silent first."""
-    found = sorted(await visit.perform("sensors.watched"), key=lambda each: (not each.exceeded, -each.silent))
-    shown, known = lists.part(visit, found), await known_sensors(visit.context)
+    watched, known = await visit.perform("sensors.watched"), await known_sensors(visit.context)
     # A sensor that was added a moment ago is not among those that are known.
-    names = {each.sensor: known[each.sensor].name if each.sensor in known else "" for each in shown.items}
-    return visit.show("watched.html", found=shown, names=names)
+    names = {each.sensor: known[each.sensor].name if each.sensor in known else "" for each in watched}
+    found = lists.searched(visit, watched, lambda each: f"{names[each.sensor]} {each.sensor}")
+    found.sort(key=lambda each: (not each.exceeded, -each.silent))
+    return visit.show("watched.html", found=lists.part(visit, found), names=names)
 
 
 ROUTES = [Route("GET", "/sensors/watched", listed)]
