@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 from uuid import UUID
 
@@ -22,6 +21,7 @@ from redis.asyncio import Redis
 
 from d4common import enrolling
 from d4common.enrolling import Enroll
+from d4common.origins import origin_of
 from d4common.sender import Identity
 from d4server.sensors import ALL, PENDING, Refused, enlist, new_key, record_of, waiting_from
 
@@ -215,12 +215,6 @@ async def withdraw(redis: Redis, id: str) -> bool:
                 pipe.zrem(TOKENS, digest)
                 return bool((await pipe.execute())[0])
     return False
-
-
-def origin_of(address: str) -> str:
-    """What counts as one place from which requests come: an IPv4 address, a network /64 of IPv6."""
-    ip = ip_address(address.partition("%")[0])
-    return str(ip) if ip.version == 4 else str(ip_network((ip, 64), strict=False))
 
 
 def _token(token: str) -> str:

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from d4common import journal, queue_settings
 from d4common.queue_settings import Settings, settings_of
-from d4common.queues import CLAIM_AFTER, queues
+from d4common.queues import CLAIM_AFTER, left, parse_id, queues
 from d4common.records import streams
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class Backlogs:
             dropped += number
             self._dropped[queue] += number
             if number and following:
-                heapq.heappush(oldest, (_id(following), key))
+                heapq.heappush(oldest, (parse_id(following), key))
         if dropped and (before := self._repeats.held_back(queue)) is not None:
             more = f", as {before} times in the last minute" if before else ""
             log.warning(
@@ -160,11 +160,10 @@ async def _look(redis: Redis, type: str, queue: str, settings: Settings) -> tupl
         own = [each for each in groups if each["name"].decode() == queue] if isinstance(groups, list) else []
         if not own or isinstance(first, RedisError):
             continue
-        left = own[0].get("lag")
-        held += own[0]["pending"] + (length if left is None else left)
+        held += own[0]["pending"] + left(own[0], length)
         entries, memory = entries + length, memory + (size or 0)
         if first[1]:
-            oldest.append((_id(first[1]), key))
+            oldest.append((parse_id(first[1]), key))
     return held - _most(settings, entries, memory), oldest
 
 
@@ -174,8 +173,3 @@ def _most(settings: Settings, entries: int, memory: int) -> int:
     if settings.cap_bytes and memory:
         most.append(settings.cap_bytes * entries // memory)
     return min(most, default=entries)
-
-
-def _id(text: bytes) -> _Id:
-    milliseconds, _, sequence = text.partition(b"-")
-    return int(milliseconds), int(sequence)

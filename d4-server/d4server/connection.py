@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -141,26 +141,17 @@ class Connection:
         """Refuses the sensor if it is locked out by now."""
         sensor = self.receiver.sensor
         if sensor is not None:
-            try:
-                self._ingest.blacklist.check(self.address, sensor)
-            except Refused as refusal:
-                self.refuse(refusal)
+            self._refuse_by(partial(self._ingest.blacklist.check, self.address, sensor))
 
     def check_type(self) -> None:
         """Refuses the connection if what it brings is not accepted any more."""
         if self._type is not None:
-            try:
-                self._ingest.types.check(self._type)
-            except Refused as refusal:
-                self.refuse(refusal)
+            self._refuse_by(partial(self._ingest.types.check, self._type))
 
     def check_cap(self) -> None:
         """Refuses the sensor if it has sent as much today as it may."""
         if self._proved and self.receiver.sensor is not None:
-            try:
-                self._ingest.caps.check(self.receiver.sensor)
-            except Refused as refusal:
-                self.refuse(refusal)
+            self._refuse_by(partial(self._ingest.caps.check, self.receiver.sensor))
 
     async def close(self) -> None:
         """Ends the connection when what was answered is on its way."""
@@ -177,6 +168,13 @@ class Connection:
         """Ends the connection at once."""
         self._finish()
         self._writer.transport.abort()
+
+    def _refuse_by(self, check: Callable[[], None]) -> None:
+        """Refuses where a check does."""
+        try:
+            check()
+        except Refused as refusal:
+            self.refuse(refusal)
 
     def _finish(self) -> None:
         """Hands over the last line although nothing ended it; in a session the sensor sends it again."""
@@ -289,14 +287,14 @@ class Connection:
         if not together:
             return
         assert self.receiver.sensor is not None
-        first, payloads = together[0], [data.payload for data in together]
-        chunk = first.type in self._chunks
-        self._ingest.statistics.data(self.receiver.sensor, self.address, first.type, payloads, chunk)
+        first, payloads = together[0], [each.payload for each in together]
+        chunk, data = first.type in self._chunks, b"".join(payloads)
+        statistics = self._ingest.statistics
+        statistics.data(self.receiver.sensor, self.address, first.type, len(payloads), data, chunk)
         if self.session is not None:
             self.session.take(first, payloads, chunk)
             return
         self._check_clock(first.timestamp)
-        data = b"".join(payloads)
         self._put(first.type, first.timestamp, data if chunk else self._lines.receive(data))
 
     def _begin(self, type: str) -> None:

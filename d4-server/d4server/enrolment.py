@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from d4common import enrolling, journal, redis_client
 from d4common.enrolling import Approved, Done, Enroll, Greeting, Lines, Pending, ProtocolError, Renew
+from d4common.origins import origin_of
 from d4server import admission, client_certificates, sensors
 from d4server.admission import Admitted, Waiting
 from d4server.client_certificates import BadRequest
@@ -64,7 +65,7 @@ class Enrolment:
             writer.transport.abort()  # it went away
             return
         address = str(peer[0]).removeprefix("::ffff:")
-        origin = admission.origin_of(address)
+        origin = origin_of(address)
         talk = _Talk(reader, writer, address)
         try:
             await self._serve(talk, origin)

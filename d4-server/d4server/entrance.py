@@ -9,7 +9,8 @@ from typing import NamedTuple
 from redis.asyncio import Redis
 
 from d4common.journal import Repeats
-from d4common.logins import Logins, neighbourhood
+from d4common.logins import Logins
+from d4common.origins import origin_of
 from d4server import audit, second_factor, sessions, users
 from d4server.actor import Actor, Role
 from d4server.audit import DONE, REFUSED
@@ -90,7 +91,7 @@ class Entrance:
         """Once a minute for the same user and origin: strangers fill neither the journal nor the trail."""
         found = await users.find(self._redis, name)
         known = name if found else STRANGER
-        times = self._failures.held_back((neighbourhood(address), known, wrong))
+        times = self._failures.held_back((origin_of(address), known, wrong))
         if times is None:
             return
         values = {"wrong": wrong} | ({"times before": times} if times else {})

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
+from d4common.origins import origin_of
 from d4common.session import Reason, Refused
-from d4server.admission import origin_of
 from d4server.blacklist import Blacklist
 from d4server.config import Limits
 

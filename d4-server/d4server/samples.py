@@ -14,7 +14,7 @@ from d4common import queue_settings
 from d4common.compression import decompress
 from d4common.packet import CHUNK_NAMES
 from d4common.queue_settings import members_of
-from d4common.queues import queues
+from d4common.queues import parse_id, queues
 from d4common.records import streams
 
 MOST_BYTES = 4096
@@ -75,8 +75,8 @@ _Entry = tuple[tuple[int, int], str, str, dict[bytes, bytes]]
 async def _before(redis: Redis, key: str, id: str) -> _Entry | None:
     """The last entry of a stream up to an id."""
     for found, fields in await redis.xrevrange(key, max=id, count=1):
-        milliseconds, _, number = found.decode().partition("-")
-        return (-int(milliseconds), -int(number)), key, found.decode(), fields
+        milliseconds, number = parse_id(found)
+        return (-milliseconds, -number), key, found.decode(), fields
     return None
 
 

@@ -97,16 +97,19 @@ class Statistics:
         self._writing = asyncio.Lock()
 
     def data(
-        self, sensor: UUID, address: str, type: str, payloads: Sequence[bytes], chunk: bool = False
+        self, sensor: UUID, address: str, type: str, packets: int, data: bytes, chunk: bool = False
     ) -> None:
-        """Packets of one type came, authentic, from a sensor at an address: of lines, or a chunk of bytes."""
+        """So many packets came, authentic, from a sensor at an address: of lines, or each a chunk.
+
+        ``data`` are their payloads together.
+        """
         volumes = self._heard(sensor, address).volumes
         volume = volumes.get(type)
         if volume is None:
             volume = volumes[type] = Volume()
-        volume.packets += len(payloads)
-        volume.bytes += sum(map(len, payloads))
-        volume.records += len(payloads) if chunk else lines.count(b"".join(payloads))
+        volume.packets += packets
+        volume.bytes += len(data)
+        volume.records += packets if chunk else lines.count(data)
 
     def volumes(self) -> dict[str, Volume]:
         """All that came since the start, by type."""

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from d4common import queue_settings
 from d4common.queue_settings import Settings
-from d4common.queues import queues
+from d4common.queues import left, parse_id, queues
 from d4common.records import streams
 
 
@@ -123,12 +123,10 @@ async def _queue(redis: Redis, name: str, type: str, groups: Groups) -> Queue:
     for key, (length, found) in groups.items():
         if (group := found.get(name)) is None:
             continue
-        # Redis cannot always tell how many are left (null); never more than there are.
-        left = group.get("lag")
-        left = length if left is None else left
-        lag, pending = lag + left, pending + group["pending"]
+        fresh = left(group, length)
+        lag, pending = lag + fresh, pending + group["pending"]
         consumers = max(consumers, group["consumers"])
-        if left or group["pending"]:
+        if fresh or group["pending"]:
             oldest = max(oldest, await _age(redis, key, group))
     return Queue(name, type, lag, pending, consumers, oldest)
 
@@ -141,4 +139,4 @@ async def _age(redis: Redis, key: str, group: dict[str, Any]) -> float:
         after = b"(" + group["last-delivered-id"]
         entries = await redis.xrange(key, min=after, count=1)
         first = entries[0][0] if entries else None
-    return max(0.0, time.time() - int(first.partition(b"-")[0]) / 1000) if first else 0.0
+    return max(0.0, time.time() - parse_id(first)[0] / 1000) if first else 0.0

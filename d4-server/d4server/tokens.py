@@ -19,7 +19,8 @@ from typing import NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from d4common.logins import TooManyAttempts, neighbourhood
+from d4common.logins import TooManyAttempts
+from d4common.origins import origin_of
 from d4server import users
 from d4server.actor import Actor, Role
 from d4server.sensors import Refused
@@ -68,7 +69,7 @@ class _Wrong:
 
     def count(self, address: str) -> int:
         """Counts one more; how many it were since the first of them."""
-        origin, now = neighbourhood(address), time.monotonic()
+        origin, now = origin_of(address), time.monotonic()
         count, since = self._seen.pop(origin, (0, now))
         if now - since > FORGET:
             count, since = 0, now

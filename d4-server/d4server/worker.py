@@ -108,11 +108,7 @@ def context(d4: D4, alpn: Sequence[str] = ()) -> ssl.SSLContext:
 
 async def _look_first(ingest: Ingest) -> None:
     """Which types are accepted is known before the first connection, unless Redis is away."""
-    looking = asyncio.create_task(ingest.types.renew(ingest.redis))
-    await asyncio.wait([looking], timeout=FIRST_LOOK_TIME)
-    await cancel(looking)
-    if not looking.cancelled():
-        looking.exception()  # the house says that Redis does not work
+    await _done(ingest.types.renew(ingest.redis), FIRST_LOOK_TIME)  # the house says what is wrong with Redis
 
 
 async def _write_statistics(ingest: Ingest, redis: Redis, days: int) -> None:
@@ -132,8 +128,13 @@ async def _give_back_memory() -> None:
 
 
 async def _write_last_statistics(statistics: Statistics, redis: Redis, days: int) -> None:
-    writing = asyncio.create_task(statistics.write(redis, days))
-    await asyncio.wait([writing], timeout=LAST_WRITE_TIME)
-    await cancel(writing)
-    if writing.cancelled() or writing.exception():
+    if not await _done(statistics.write(redis, days), LAST_WRITE_TIME):
         log.warning("Redis did not take the last statistics; they are lost")
+
+
+async def _done(work: Coroutine[Any, Any, object], most: float) -> bool:
+    """Does it for at most so many seconds; whether it was done. (Redis is asked: see service.cancel().)"""
+    doing = asyncio.create_task(work)
+    await asyncio.wait([doing], timeout=most)
+    await cancel(doing)
+    return not doing.cancelled() and doing.exception() is None

@@ -13,10 +13,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
 from d4common import passwords
+from d4common.origins import origin_of
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class Logins:
 
     async def accept(self, address: str, user: str, password: str) -> str | None:
         """The hash that the password matched, or None where it is wrong. Raises TooManyAttempts."""
-        origin = neighbourhood(address)
+        origin = origin_of(address)
         caller = self._caller(origin)
         if caller.waiting >= MOST_WAITING:
             raise TooManyAttempts
@@ -125,13 +125,6 @@ class Logins:
                 yield
         finally:
             self._strangers -= 1
-
-
-def neighbourhood(address: str) -> str:
-    """What counts as one caller: an IPv4 address, or the /64 of an IPv6 address, which one host has whole."""
-    if ":" not in address:
-        return address
-    return str(ip_network((ip_address(address.partition("%")[0]), 64), strict=False))
 
 
 def _remember(known: dict[str, T], name: str, value: T, most: int) -> None:

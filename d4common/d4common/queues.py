@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -127,12 +127,22 @@ async def _needed(redis: Redis, key: str, group: dict[str, Any]) -> tuple[int, i
     if group["pending"]:
         pending = await redis.xpending(key, group["name"])
         if pending["min"]:
-            return _id(pending["min"])
-    milliseconds, sequence = _id(group["last-delivered-id"])
+            return parse_id(pending["min"])
+    milliseconds, sequence = parse_id(group["last-delivered-id"])
     return milliseconds, sequence + 1
 
 
-def _id(text: bytes) -> tuple[int, int]:
+def left(group: Mapping[str, Any], length: int) -> int:
+    """Entries that a queue has not yet given out, of a stream that has so many.
+
+    ``group`` is what XINFO GROUPS says. Redis cannot always tell (null); never more than there are.
+    """
+    lag: int | None = group.get("lag")
+    return length if lag is None else lag
+
+
+def parse_id(text: bytes) -> tuple[int, int]:
+    """The id of an entry: milliseconds since the epoch, and number within these."""
     milliseconds, _, sequence = text.partition(b"-")
     return int(milliseconds), int(sequence)
 

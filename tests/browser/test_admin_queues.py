@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 import pytest
 from administering import Administration, page_alone
 from browsing import (
-    chromium,
     click,
     come_in,
     complaints,
@@ -44,12 +43,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Administration]:
     with page_alone(tmp_path_factory.mktemp("page")) as made:
         administer(made.server.redis_path, populate(made.server.redis_path))
         yield made
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    with chromium(tmp_path, "--ignore-certificate-errors") as driver:
-        yield driver
 
 
 def value(browser: webdriver.Chrome, id: str) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from administering import PASSWORD, Administration, page_alone
-from browsing import chromium, click, come_in, complaints, fill, needs_chromium, text, wait, webdriver
+from browsing import click, come_in, complaints, fill, needs_chromium, text, wait, webdriver
 from operating import do
 from selenium.webdriver.common.by import By
 
@@ -31,12 +30,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Administration]:
     with page_alone(tmp_path_factory.mktemp("page")) as made:
         do(made.server.redis_path, "queues.create", type="maltrail", name="mine")
         yield made
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    with chromium(tmp_path, "--ignore-certificate-errors") as driver:
-        yield driver
 
 
 def test_each_role_sees_what_it_may_do(page: Administration, browser: webdriver.Chrome) -> None:

@@ -10,7 +10,6 @@ import pytest
 from administering import PASSWORD, Administration, page_alone
 from browsing import (
     brightness,
-    chromium,
     click,
     come_in,
     complaints,
@@ -39,12 +38,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Administration]:
         populate(made.server.redis_path)
         made.visitor().come_in()
         yield made
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    with chromium(tmp_path, "--ignore-certificate-errors") as driver:
-        yield driver
 
 
 def test_from_the_first_login_to_a_sensor(

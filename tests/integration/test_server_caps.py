@@ -32,8 +32,8 @@ def test_who_has_sent_as_much_as_it_may_is_refused(
         one, two, free = (uuid4() for _ in range(3))
         counted, found = Statistics(), Caps()
         for sensor in (one, two, free):
-            counted.data(sensor, "192.0.2.1", "3", [b"x" * 600])
-            counted.data(sensor, "192.0.2.1", "maltrail", [b"x" * 400])
+            counted.data(sensor, "192.0.2.1", "3", 1, b"x" * 600)
+            counted.data(sensor, "192.0.2.1", "maltrail", 1, b"x" * 400)
         await counted.write(redis, 90)
         await caps.set_cap(redis, one, 1000)
         await caps.set_cap(redis, two, 1001)

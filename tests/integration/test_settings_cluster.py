@@ -75,7 +75,7 @@ async def _sensors(redis: redis_client.Redis) -> None:
     await sensors.add(redis, Identity(SENSOR, b"a key of the tests"))
     await caps.set_cap(redis, SENSOR, 1)
     counted, beyond = Statistics(), Caps()
-    counted.data(SENSOR, "192.0.2.1", "3", [b"x"])
+    counted.data(SENSOR, "192.0.2.1", "3", 1, b"x")
     await counted.write(redis, 90)
     await beyond.renew(redis, [SENSOR])
     with pytest.raises(Exception, match="its cap is 1"):

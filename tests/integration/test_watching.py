@@ -62,7 +62,7 @@ def count(server: Server, uuid: UUID, packets: int) -> None:
         redis = redis_client.connect(f"unix://{server.redis_path}")
         counted = Statistics()
         for _ in range(packets):
-            counted.data(uuid, "192.0.2.1", "maltrail", [b"a\nb\n"])
+            counted.data(uuid, "192.0.2.1", "maltrail", 1, b"a\nb\n")
         await counted.write(redis, 90)
         await redis_client.close(redis)
 

@@ -25,7 +25,7 @@ SENSORS = [UUID(f"ff7ba400-e76c-4053-982d-feec42bdef{last:02x}") for last in ran
 def count(counted: Statistics) -> None:
     """A packet of each sensor."""
     for sensor in SENSORS:
-        counted.data(sensor, "192.0.2.1", "3", [b"x\n"])
+        counted.data(sensor, "192.0.2.1", "3", 1, b"x\n")
 
 
 async def watch(cluster: RedisCluster) -> None:

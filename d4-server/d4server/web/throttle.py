@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from d4server.admission import origin_of
+from d4common.origins import origin_of
 
 RATE = 20.0
 """Requests in a second, for long."""

@@ -48,9 +48,9 @@ def test_what_came_is_added_up_by_sensor_type_and_day(redis_socket: Path) -> Non
     async def test(redis: Redis, counted: Statistics) -> None:
         before = int(time.time())
         for _ in range(2):
-            counted.data(ONE, HERE, "maltrail", [b"a\nb\n"])
-            counted.data(ONE, "192.0.2.2", "1", [b"\xa1\xb2\n\n\n"], chunk=True)
-            counted.data(TWO, HERE, "maltrail", [b"half a line"])
+            counted.data(ONE, HERE, "maltrail", 1, b"a\nb\n")
+            counted.data(ONE, "192.0.2.2", "1", 1, b"\xa1\xb2\n\n\n", chunk=True)
+            counted.data(TWO, HERE, "maltrail", 1, b"half a line")
             counted.refused("hmac", HERE, TWO)
             await counted.write(redis, 90)
         found = await statistics.today(redis, [ONE, TWO])
@@ -73,7 +73,7 @@ def test_every_key_ends_by_itself_but_for_the_times_of_the_last_days(redis_socke
     async def test(redis: Redis, counted: Statistics) -> None:
         stale = f"d4:{{{records.partition(ONE)}}}:seen"
         await redis.zadd(stale, {str(uuid4()): time.time() - 8 * DAY, str(uuid4()): time.time() - 6 * DAY})
-        counted.data(ONE, HERE, "3", [b"x\n"])
+        counted.data(ONE, HERE, "3", 1, b"x\n")
         counted.refused("size", HERE, None)
         await counted.write(redis, 7)
         keys = await redis.keys("*")
@@ -130,7 +130,7 @@ def test_each_packet_belongs_to_its_own_day(redis_socket: Path, monkeypatch: pyt
         midnight = int(time.time()) // DAY * DAY
         for now in (midnight - 1, midnight + 1):
             monkeypatch.setattr(time, "time", lambda now=now: now)
-            counted.data(ONE, HERE, "3", [b"x\n"])
+            counted.data(ONE, HERE, "3", 1, b"x\n")
         await counted.write(redis, 90)
         for now in (midnight - 1, midnight + 1):
             assert await redis.hget(f"d4:statistics:{date(now)}", "packets:3") == b"1"
@@ -144,7 +144,7 @@ def test_what_redis_does_not_take_is_written_when_it_does(redis_socket: Path) ->
         nowhere = redis_client.connect("unix:///nowhere")
         for round in range(3):
             for sensor in sensors:
-                counted.data(sensor, HERE, "3", [b"x\n"])
+                counted.data(sensor, HERE, "3", 1, b"x\n")
                 counted.refused("hmac", HERE, sensor)
             counted.refused("size", HERE, None)
             if round < 2:
@@ -164,14 +164,14 @@ def test_only_what_is_new_is_written(redis_socket: Path) -> None:
         for _ in range(250):
             sensor = uuid4()
             for _ in range(20):
-                counted.data(sensor, HERE, "3", [b"x\n"])
+                counted.data(sensor, HERE, "3", 1, b"x\n")
         await counted.write(redis, 90)
         await redis.config_resetstat()
         await counted.write(redis, 90)
         assert "cmdstat_hincrby" not in await redis.info("commandstats"), "nothing new, nothing written"
         await counted.write(redis_client.connect("unix:///nowhere"), 90)
         for _ in range(20):
-            counted.data(ONE, HERE, "3", [b"x\n"])
+            counted.data(ONE, HERE, "3", 1, b"x\n")
         await counted.write(redis, 90)
         commands = await redis.info("commandstats")
         assert commands["cmdstat_hincrby"]["calls"] == 6, "three for the sensor, three for all"
@@ -184,7 +184,7 @@ def test_one_sensor_that_cannot_be_written_does_not_count_the_others_twice(redis
         bad = f"d4:{{{records.partition(ONE)}}}:statistics:{ONE}:{date()}"
         await redis.set(bad, "in the way")
         for sensor in (ONE, TWO):
-            counted.data(sensor, HERE, "3", [b"x\n"])
+            counted.data(sensor, HERE, "3", 1, b"x\n")
         for _ in range(3):
             with pytest.raises(RedisError):
                 await counted.write(redis, 90)
@@ -202,7 +202,7 @@ def test_what_came_never_seems_less_while_it_is_written(redis_socket: Path) -> N
         sensors = [uuid4() for _ in range(300)]
         for _ in range(2):
             for sensor in sensors:
-                counted.data(sensor, HERE, "3", [b"x\n"])
+                counted.data(sensor, HERE, "3", 1, b"x\n")
             before = counted.volumes()["3"].packets
             writing = asyncio.create_task(counted.write(redis, 90))
             while not writing.done():

@@ -19,7 +19,7 @@ def test_what_came_who_is_there_and_what_was_refused(redis_socket: Path) -> None
 
     async def write(redis: Redis) -> None:
         statistics = Statistics()
-        statistics.data(uuid, "192.0.2.7", "maltrail", [b"a\nb\n"])
+        statistics.data(uuid, "192.0.2.7", "maltrail", 1, b"a\nb\n")
         statistics.refused("hmac", "192.0.2.7", uuid)
         statistics.refused("hmac", "192.0.2.7", None)
         statistics.refused("silent", "2001:db8::7", None)

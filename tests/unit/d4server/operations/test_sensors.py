@@ -30,8 +30,8 @@ def hear(path: Path, *uuids: UUID) -> None:
     async def write(redis: Redis) -> None:
         statistics = Statistics()
         for uuid in uuids:
-            statistics.data(uuid, ADDRESS, "maltrail", [b"a\nb\nc\n"])
-            statistics.data(uuid, ADDRESS, "maltrail", [b"d\ne\nf\n"])
+            statistics.data(uuid, ADDRESS, "maltrail", 1, b"a\nb\nc\n")
+            statistics.data(uuid, ADDRESS, "maltrail", 1, b"d\ne\nf\n")
         statistics.refused("hmac", ADDRESS, uuids[0])
         await statistics.write(redis, 90)
 

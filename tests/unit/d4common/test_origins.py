@@ -1,10 +1,10 @@
-"""Who counts as one origin of requests to be let in."""
+"""What counts as one place from which requests come."""
 
 from __future__ import annotations
 
 import pytest
 
-from d4server import admission
+from d4common.origins import origin_of
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,4 @@ from d4server import admission
     ],
 )
 def test_an_address_or_a_network_of_ipv6(address: str, origin: str) -> None:
-    assert admission.origin_of(address) == origin
+    assert origin_of(address) == origin
